@@ -1,0 +1,228 @@
+package ao
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/aopeer/aopeer/arweave/ans104"
+)
+
+// Assignment is a scheduler's signed promise that a message holds a slot of a process's log (§5.3). It exists only
+// parsed and verified, or just signed.
+type Assignment struct {
+	item   *ans104.Item
+	fields AssignmentFields
+}
+
+// AssignmentFields is what an assignment says.
+type AssignmentFields struct {
+	Process     ID
+	Nonce       Slot
+	HashChain   [32]byte // the link to all that came before: see FirstLink and Assignment.Link
+	BlockHeight uint64   // Arweave height that the scheduler saw
+	Timestamp   int64    // milliseconds since 1970, strictly increasing along a log
+	Message     ID       // the process itself in slot 0
+}
+
+// SignAssignment signs the slot, tags in the reference scheduler's order. The anchor, random there, is the digest of
+// process, nonce, link and message here, so that signing the same slot again after a crash makes the same item.
+func SignAssignment(s ans104.Signer, f AssignmentFields) (Assignment, error) {
+	if (f.Nonce == 0) != (f.Message == f.Process) {
+		return Assignment{}, fmt.Errorf("%w: slot 0 and only slot 0 holds the process", ErrTags)
+	}
+	if f.Timestamp < 0 {
+		return Assignment{}, fmt.Errorf("%w: timestamp %d", ErrTags, f.Timestamp)
+	}
+	tags := Tags{
+		{Name: "Process", Value: f.Process.String()},
+		{Name: "Epoch", Value: "0"},
+		{Name: "Nonce", Value: f.Nonce.String()},
+		{Name: "Hash-Chain", Value: base64.RawURLEncoding.EncodeToString(f.HashChain[:])},
+		{Name: "Block-Height", Value: fmt.Sprintf("%012d", f.BlockHeight)},
+		{Name: "Timestamp", Value: strconv.FormatInt(f.Timestamp, 10)},
+		{Name: "Data-Protocol", Value: DataProtocol},
+		{Name: "Type", Value: TypeAssignment},
+		{Name: "Variant", Value: Variant},
+	}
+	if f.Nonce != 0 {
+		tags = append(tags, Tag{Name: "Message", Value: f.Message.String()})
+	}
+	h := sha256.New()
+	h.Write(f.Process[:])
+	h.Write([]byte(f.Nonce.String()))
+	h.Write(f.HashChain[:])
+	h.Write(f.Message[:])
+	it, err := ans104.Sign(s, ans104.Fields{Anchor: h.Sum(nil), Tags: tags})
+	if err != nil {
+		return Assignment{}, fmt.Errorf("sign assignment: %w", err)
+	}
+	return Assignment{item: it, fields: f}, nil
+}
+
+// ParseAssignment parses and verifies raw. Errors: those of ans104, ErrNotAO, ErrType, ErrTags.
+func ParseAssignment(raw []byte) (Assignment, error) {
+	it, err := ans104.Parse(raw)
+	if err != nil {
+		return Assignment{}, err
+	}
+	return NewAssignment(it)
+}
+
+// NewAssignment verifies a parsed item and takes it as an assignment.
+func NewAssignment(it *ans104.Item) (Assignment, error) {
+	tags := Tags(it.Tags())
+	if tags.Get("Data-Protocol") != DataProtocol {
+		return Assignment{}, ErrNotAO
+	}
+	if tags.Get("Type") != TypeAssignment {
+		return Assignment{}, fmt.Errorf("%w: %.32q, want %s", ErrType, tags.Get("Type"), TypeAssignment)
+	}
+	a := Assignment{item: it}
+	if err := a.fields.read(tags); err != nil {
+		return Assignment{}, err
+	}
+	if err := it.Verify(); err != nil {
+		return Assignment{}, err
+	}
+	return a, nil
+}
+
+func (f *AssignmentFields) read(tags Tags) (err error) {
+	if f.Process, err = ParseID(tags.Get("Process")); err != nil {
+		return fmt.Errorf("%w: Process: %w", ErrTags, err)
+	}
+	if f.Nonce, err = ParseSlot(tags.Get("Nonce")); err != nil {
+		return err
+	}
+	link, err := ParseID(tags.Get("Hash-Chain"))
+	if err != nil {
+		return fmt.Errorf("%w: Hash-Chain: %w", ErrTags, err)
+	}
+	f.HashChain = link
+	if f.BlockHeight, err = strconv.ParseUint(tags.Get("Block-Height"), 10, 63); err != nil {
+		return fmt.Errorf("%w: Block-Height", ErrTags)
+	}
+	if f.Timestamp, err = strconv.ParseInt(tags.Get("Timestamp"), 10, 64); err != nil || f.Timestamp < 0 {
+		return fmt.Errorf("%w: Timestamp", ErrTags)
+	}
+	switch v, ok := tags.Lookup("Message"); {
+	case !ok && f.Nonce == 0:
+		f.Message = f.Process
+	case ok && f.Nonce != 0:
+		if f.Message, err = ParseID(v); err != nil {
+			return fmt.Errorf("%w: Message: %w", ErrTags, err)
+		}
+	default:
+		return fmt.Errorf("%w: slot 0 and only slot 0 has no Message", ErrTags)
+	}
+	return nil
+}
+
+// IsZero says whether this is the zero value, which is no assignment.
+func (a Assignment) IsZero() bool { return a.item == nil }
+
+// ID is the assignment item's ID.
+func (a Assignment) ID() ID { return a.item.ID() }
+
+// Fields is what the assignment says.
+func (a Assignment) Fields() AssignmentFields { return a.fields }
+
+// Process is the log that the slot belongs to.
+func (a Assignment) Process() ID { return a.fields.Process }
+
+// Nonce is the slot.
+func (a Assignment) Nonce() Slot { return a.fields.Nonce }
+
+// Message is the ID of the item that holds the slot.
+func (a Assignment) Message() ID { return a.fields.Message }
+
+// Owner is the address of the scheduler that signed.
+func (a Assignment) Owner() string { return a.item.OwnerAddress() }
+
+// Item is the signed item itself.
+func (a Assignment) Item() *ans104.Item { return a.item }
+
+// Raw is the item's bytes; they must not be changed.
+func (a Assignment) Raw() []byte { return a.item.Raw() }
+
+// Link is the Hash-Chain of the next slot, SHA-256(raw assignment ID ‖ raw Hash-Chain). It commits to this slot and
+// to all before it, and is the head that a claim about this slot names.
+func (a Assignment) Link() [32]byte {
+	id := a.ID()
+	var b [64]byte
+	copy(b[:32], id[:])
+	copy(b[32:], a.fields.HashChain[:])
+	return sha256.Sum256(b[:])
+}
+
+// FirstLink is the Hash-Chain of slot 0: SHA-256(raw process ID).
+func FirstLink(process ID) [32]byte { return sha256.Sum256(process[:]) }
+
+// Facts are named fields beyond the message that go into the envelope of an evaluation; none are defined yet.
+type Facts []Fact
+
+// Fact is one of them.
+type Fact struct{ Name, Value string }
+
+// Proof names the kind of evidence that an entry holds its slot.
+type Proof string
+
+// ProofAssignment: the assignment's signature and place in the hash chain prove the slot.
+const ProofAssignment Proof = "assignment"
+
+// Entry is one slot of a log: the assignment and the item that it assigns.
+type Entry struct {
+	Proof      Proof
+	Assignment Assignment
+	Message    Message
+	Facts      Facts
+}
+
+// What can be wrong with a log (§5.3): each names the first bad slot.
+var (
+	ErrGap      = errors.New("the log has a gap")
+	ErrLink     = errors.New("the hash chain is broken")
+	ErrOrder    = errors.New("timestamp or block height runs backwards")
+	ErrOtherLog = errors.New("the entry belongs to another log")
+	ErrMismatch = errors.New("the assignment names another message than the one beside it")
+)
+
+// Cursor walks a log and checks each entry against all before it. The zero value with Process set stands before
+// slot 0. It does not judge who signed: see units.SignaturePolicy.
+type Cursor struct {
+	Process   ID
+	Next      Slot     // the slot expected now
+	Link      [32]byte // the Hash-Chain expected now; for slot 0 FirstLink
+	Timestamp int64    // of the last entry
+	Height    uint64   // of the last entry
+}
+
+// NewCursor stands before slot 0.
+func NewCursor(process ID) Cursor {
+	return Cursor{Process: process, Link: FirstLink(process), Timestamp: -1}
+}
+
+// Step checks the next entry and moves past it; after an error the cursor has not moved.
+// Errors: ErrOtherLog, ErrGap, ErrLink, ErrOrder, ErrMismatch.
+func (c *Cursor) Step(e Entry) error {
+	f := e.Assignment.fields
+	switch {
+	case f.Process != c.Process:
+		return fmt.Errorf("slot %d: %w", c.Next, ErrOtherLog)
+	case f.Nonce != c.Next:
+		return fmt.Errorf("slot %d: %w: slot %d follows", c.Next, ErrGap, f.Nonce)
+	case f.HashChain != c.Link:
+		return fmt.Errorf("slot %d: %w", c.Next, ErrLink)
+	case f.Timestamp <= c.Timestamp || f.BlockHeight < c.Height:
+		return fmt.Errorf("slot %d: %w", c.Next, ErrOrder)
+	case e.Message.IsZero() || e.Message.ID() != f.Message:
+		return fmt.Errorf("slot %d: %w", c.Next, ErrMismatch)
+	case c.Next == 0 && !e.Message.IsSpawn():
+		return fmt.Errorf("slot 0: %w: it is no process", ErrMismatch)
+	}
+	c.Next, c.Link, c.Timestamp, c.Height = f.Nonce+1, e.Assignment.Link(), f.Timestamp, f.BlockHeight
+	return nil
+}

@@ -1,0 +1,161 @@
+package ao
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aopeer/aopeer/arweave/ans104"
+)
+
+// ErrDraft says that an element of an outbox cannot become an item: it names no target, or its tags do not fit.
+var ErrDraft = errors.New("the outbox element cannot be pushed")
+
+// Kind says which list of an outbox an element stands in.
+type Kind uint8
+
+// The kinds, in the order of the outbox root. They are also the kind bytes of its leaves.
+const (
+	KindMessage    Kind = 1
+	KindSpawn      Kind = 2
+	KindAssignment Kind = 3
+)
+
+// String is the kind's word.
+func (k Kind) String() string {
+	switch k {
+	case KindMessage:
+		return "message"
+	case KindSpawn:
+		return "spawn"
+	case KindAssignment:
+		return "assignment"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// Origin says where in which outbox a pushed message comes from. From, Index and Digest make a messenger accountable:
+// a pushed message that is not in the outbox of the digest it cites is a fault of its signer's (§5.5.2).
+type Origin struct {
+	Process   ID
+	Module    string // the sending process's module
+	PushedFor string // ID of the message that began the push; empty if unknown
+	Slot      Slot
+	Index     int      // position in the whole outbox: messages, then spawns, then assignments
+	Digest    [32]byte // of the result that holds the outbox
+	Foreign   bool     // the target's scheduler is a unit that does not know the From- tags: leave them out
+}
+
+// Sign makes the message that the draft asks for (§3.5). bundle is the ID of the attestations that travel with it,
+// or the zero ID. Errors: ErrDraft.
+func (d Draft) Sign(s ans104.Signer, o Origin, bundle ID) (Message, error) {
+	target, err := ParseID(d.Target)
+	if err != nil {
+		return Message{}, fmt.Errorf("%w: target %.48q", ErrDraft, d.Target)
+	}
+	tags := d.Tags.Without("Data-Protocol", "Type", "From-Process", "From-Module", "Assignments",
+		"Pushed-For", "From-Slot", "From-Index", "From-Result", "Bundle")
+	tags = append(tags,
+		Tag{Name: "Data-Protocol", Value: DataProtocol},
+		Tag{Name: "Type", Value: TypeMessage},
+		Tag{Name: "From-Process", Value: o.Process.String()},
+		Tag{Name: "From-Module", Value: o.Module})
+	return sealDraft(s, d, target[:], o.tags(tags, bundle))
+}
+
+// SignSpawn makes the process that a spawn asks for; scheduler is the spawner's, used if the draft names none.
+func (d Draft) SignSpawn(s ans104.Signer, o Origin, scheduler string) (Message, error) {
+	variant := Variant
+	if v := d.Tags.Get("Variant"); strings.HasPrefix(v, "ao.") {
+		variant = v
+	}
+	tags := d.Tags.Without("Data-Protocol", "Type", "Variant", "From-Process", "From-Module",
+		"Pushed-For", "From-Slot", "From-Index", "From-Result", "Bundle")
+	if tags.Get("Scheduler") == "" {
+		tags = append(tags.Without("Scheduler"), Tag{Name: "Scheduler", Value: scheduler})
+	}
+	tags = append(tags,
+		Tag{Name: "Variant", Value: variant},
+		Tag{Name: "Data-Protocol", Value: DataProtocol},
+		Tag{Name: "Type", Value: TypeProcess},
+		Tag{Name: "From-Process", Value: o.Process.String()},
+		Tag{Name: "From-Module", Value: o.Module})
+	return sealDraft(s, d, nil, o.tags(tags, ID{}))
+}
+
+// Spawned is the notice that tells a spawner which process its spawn became.
+func (d Draft) Spawned(process ID) Draft {
+	tags := d.Tags.Without("Data-Protocol", "Type", "Variant", "Process", "Action", "Module", "Scheduler", "Authority")
+	return Draft{Tags: append(tags,
+		Tag{Name: "Process", Value: process.String()},
+		Tag{Name: "Action", Value: "Spawned"},
+		Tag{Name: "Variant", Value: Variant})}
+}
+
+func (o Origin) tags(tags Tags, bundle ID) Tags {
+	if o.PushedFor != "" {
+		tags = append(tags, Tag{Name: "Pushed-For", Value: o.PushedFor})
+	}
+	if !o.Foreign {
+		tags = append(tags,
+			Tag{Name: "From-Slot", Value: o.Slot.String()},
+			Tag{Name: "From-Index", Value: Slot(o.Index).String()},
+			Tag{Name: "From-Result", Value: ID(o.Digest).String()})
+	}
+	if !bundle.IsZero() {
+		tags = append(tags, Tag{Name: "Bundle", Value: bundle.String()})
+	}
+	// Empty names and values, which a careless module emits, are not allowed in an item.
+	return slices.DeleteFunc(tags, func(t Tag) bool { return t.Name == "" || t.Value == "" })
+}
+
+func sealDraft(s ans104.Signer, d Draft, target []byte, tags Tags) (Message, error) {
+	f := ans104.Fields{Target: target, Tags: tags, Data: d.Data}
+	if len(d.Anchor) == 32 {
+		f.Anchor = []byte(d.Anchor)
+	}
+	if len(f.Data) == 0 {
+		f.Data = []byte(" ")
+	}
+	it, err := ans104.Sign(s, f)
+	if err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrDraft, err)
+	}
+	m, err := shapeMessage(it)
+	if err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrDraft, err)
+	}
+	return m, nil
+}
+
+// SignMessage makes a user's message to a process: user tags first, then the protocol's run, as stock clients do.
+func SignMessage(s ans104.Signer, target ID, user Tags, data []byte) (Message, error) {
+	return seal(s, target[:], append(slices.Clone(user), protocolTags(TypeMessage)...), data)
+}
+
+// SignProcess makes a user's process: module and scheduler, user tags first.
+func SignProcess(s ans104.Signer, module ID, scheduler string, user Tags, data []byte) (Message, error) {
+	tags := append(slices.Clone(user), protocolTags(TypeProcess)...)
+	tags = append(tags, Tag{Name: "Module", Value: module.String()}, Tag{Name: "Scheduler", Value: scheduler})
+	return seal(s, nil, tags, data)
+}
+
+func protocolTags(kind string) Tags {
+	return Tags{
+		{Name: "Data-Protocol", Value: DataProtocol},
+		{Name: "Variant", Value: Variant},
+		{Name: "Type", Value: kind},
+	}
+}
+
+func seal(s ans104.Signer, target []byte, tags Tags, data []byte) (Message, error) {
+	if len(data) == 0 {
+		data = []byte(" ")
+	}
+	it, err := ans104.Sign(s, ans104.Fields{Target: target, Tags: tags, Data: data})
+	if err != nil {
+		return Message{}, fmt.Errorf("sign message: %w", err)
+	}
+	return shapeMessage(it)
+}

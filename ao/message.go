@@ -1,0 +1,125 @@
+package ao
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/aopeer/aopeer/arweave/ans104"
+)
+
+// What a parser of this package can find wrong with an item whose bytes and signature are sound.
+var (
+	ErrNotAO    = errors.New("not an item of the ao data protocol")
+	ErrType     = errors.New("the item's Type is not one that fits here")
+	ErrTags     = errors.New("a tag is missing or malformed")
+	ErrTarget   = errors.New("the item names no process as its target")
+	ErrTooLarge = errors.New("the item is larger than allowed")
+)
+
+// Message is a signed item that a process's log can hold: a message to it, or the process itself (§3.1). It exists
+// only parsed and verified, or just signed; the zero value is no message.
+type Message struct {
+	item    *ans104.Item
+	spawn   bool
+	process ID
+}
+
+// ParseMessage parses and verifies raw. Errors: those of ans104, ErrNotAO, ErrType, ErrTags, ErrTarget, ErrTooLarge.
+func ParseMessage(raw []byte) (Message, error) {
+	if len(raw) > MaxItem {
+		return Message{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(raw), MaxItem)
+	}
+	it, err := ans104.Parse(raw)
+	if err != nil {
+		return Message{}, err
+	}
+	return NewMessage(it)
+}
+
+// NewMessage verifies a parsed item and takes it as a message.
+func NewMessage(it *ans104.Item) (Message, error) {
+	m, err := shapeMessage(it)
+	if err != nil {
+		return Message{}, err
+	}
+	if err := it.Verify(); err != nil {
+		return Message{}, err
+	}
+	return m, nil
+}
+
+// shapeMessage checks all but the signature.
+func shapeMessage(it *ans104.Item) (Message, error) {
+	if len(it.Raw()) > MaxItem {
+		return Message{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(it.Raw()), MaxItem)
+	}
+	tags := Tags(it.Tags())
+	if !slices.Contains(tags.All("Data-Protocol"), DataProtocol) {
+		return Message{}, ErrNotAO
+	}
+	m := Message{item: it}
+	switch tags.Get("Type") {
+	case TypeProcess:
+		m.spawn, m.process = true, it.ID()
+		if _, err := ParseID(tags.Get("Module")); err != nil {
+			return Message{}, fmt.Errorf("%w: Module: %w", ErrTags, err)
+		}
+		if tags.Get("Scheduler") == "" {
+			return Message{}, fmt.Errorf("%w: a process needs a Scheduler", ErrTags)
+		}
+	case TypeMessage:
+		if len(it.Target()) != len(m.process) {
+			return Message{}, ErrTarget
+		}
+		copy(m.process[:], it.Target())
+	default:
+		return Message{}, fmt.Errorf("%w: %.32q, want %s or %s", ErrType, tags.Get("Type"), TypeMessage, TypeProcess)
+	}
+	return m, nil
+}
+
+// IsZero says whether this is the zero value, which is no message.
+func (m Message) IsZero() bool { return m.item == nil }
+
+// ID is the item's ID.
+func (m Message) ID() ID { return m.item.ID() }
+
+// IsSpawn says whether the message is a process: the initial item of a log (§3.1).
+func (m Message) IsSpawn() bool { return m.spawn }
+
+// Target is the process whose log the message asks to join: itself, if it is a process.
+func (m Message) Target() ID { return m.process }
+
+// Tags is the item's ordered tags.
+func (m Message) Tags() Tags { return Tags(m.item.Tags()) }
+
+// Data is the item's payload; it must not be changed.
+func (m Message) Data() []byte { return m.item.Data() }
+
+// Anchor is the item's anchor, 32 bytes or none.
+func (m Message) Anchor() []byte { return m.item.Anchor() }
+
+// Owner is the address of the signer.
+func (m Message) Owner() string { return m.item.OwnerAddress() }
+
+// From is who the message speaks for: the process named by From-Process if it was pushed, else the signer. It is a
+// statement of the signer's, believed only as far as the target trusts the signer.
+func (m Message) From() string {
+	if p, ok := m.Pushed(); ok {
+		return p
+	}
+	return m.Owner()
+}
+
+// Pushed is the From-Process tag, which only messages pushed out of an outbox carry.
+func (m Message) Pushed() (process string, ok bool) { return m.Tags().Lookup("From-Process") }
+
+// IsCast says whether the signer wants the message scheduled and its result left alone (§3.5).
+func (m Message) IsCast() bool { return m.Tags().Get("Push-Mode") == "cast" }
+
+// Item is the signed item itself.
+func (m Message) Item() *ans104.Item { return m.item }
+
+// Raw is the item's bytes; they must not be changed.
+func (m Message) Raw() []byte { return m.item.Raw() }

@@ -1,0 +1,191 @@
+package ao
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// ErrResponse says that a module's answer is not the JSON object that the envelope asks for.
+var ErrResponse = errors.New("the module returned no result")
+
+// MaxOutbox bounds the messages, spawns and assignments of one result together.
+const MaxOutbox = 4096
+
+// Decision is what the log's rules made of an entry before it was evaluated (§5.5.3).
+type Decision uint8
+
+// The decisions. Only accepted entries reach the module.
+const (
+	Accepted  Decision = 0
+	Duplicate Decision = 1 // its message took effect in an earlier slot (§5.2.2)
+)
+
+// Result is what evaluating one entry brought forth. A result with an Error has an empty outbox and left the state
+// as it was.
+type Result struct {
+	Error       json.RawMessage // as the module emitted it; nil if it did not fail
+	Output      json.RawMessage // as the module emitted it; nil if absent
+	Messages    []Draft
+	Spawns      []Draft
+	Assignments []AssignDraft
+	Decision    Decision
+	GasUsed     uint64 // fuel; a local figure, no part of the digest
+}
+
+// Failed is the result of an evaluation that ended in the given fixed text.
+func Failed(text string) Result {
+	raw, err := json.Marshal(text)
+	if err != nil { // strings always marshal
+		panic(err)
+	}
+	return Result{Error: raw}
+}
+
+// Outbox counts what is left to push.
+func (r Result) Outbox() int { return len(r.Messages) + len(r.Spawns) + len(r.Assignments) }
+
+// Draft is an unsigned message or spawn in an outbox.
+type Draft struct {
+	Target string // a process or wallet; empty for a spawn
+	Anchor string
+	Data   []byte
+	Tags   Tags
+	Raw    json.RawMessage // the element as the module emitted it: the leaf of the outbox root
+}
+
+// AssignDraft asks that an existing message be assigned to more processes.
+type AssignDraft struct {
+	Processes []string
+	Message   string
+	Exclude   []string
+	Raw       json.RawMessage
+}
+
+// ParseResponse reads what a module's handle returned: {"ok":bool,"response":…}. Elements of the outbox that are not
+// of the right shape keep their raw bytes and have no target, so that they count in the digest and go nowhere.
+// Errors: ErrResponse.
+func ParseResponse(raw []byte) (Result, error) {
+	var outer struct {
+		OK       *bool           `json:"ok"`
+		Response json.RawMessage `json:"response"`
+	}
+	if err := json.Unmarshal(raw, &outer); err != nil || outer.OK == nil {
+		return Result{}, ErrResponse
+	}
+	if !*outer.OK {
+		if isBlank(outer.Response) {
+			return Failed(ErrResponse.Error()), nil
+		}
+		return Result{Error: outer.Response}, nil
+	}
+	var body struct {
+		Output, Error                 json.RawMessage
+		Messages, Spawns, Assignments json.RawMessage
+	}
+	if err := json.Unmarshal(outer.Response, &body); err != nil || isBlank(outer.Response) {
+		return Result{}, ErrResponse
+	}
+	r := Result{Output: body.Output}
+	if !isBlank(body.Error) {
+		r.Error = body.Error
+		return r, nil
+	}
+	lists := [3][]json.RawMessage{}
+	total := 0
+	for i, list := range []json.RawMessage{body.Messages, body.Spawns, body.Assignments} {
+		lists[i] = elements(list)
+		total += len(lists[i])
+	}
+	if total > MaxOutbox {
+		return Failed(fmt.Sprintf("too many messages in the outbox: at most %d", MaxOutbox)), nil
+	}
+	for _, e := range lists[0] {
+		r.Messages = append(r.Messages, parseDraft(e))
+	}
+	for _, e := range lists[1] {
+		r.Spawns = append(r.Spawns, parseDraft(e))
+	}
+	for _, e := range lists[2] {
+		r.Assignments = append(r.Assignments, parseAssign(e))
+	}
+	return r, nil
+}
+
+// isBlank holds for what JavaScript clients take as absent: nothing, null and the empty string.
+func isBlank(raw json.RawMessage) bool {
+	s := bytes.TrimSpace(raw)
+	return len(s) == 0 || string(s) == "null" || string(s) == `""`
+}
+
+// elements is the list's raw elements; an object, as Lua encodes an empty table, is an empty list.
+func elements(raw json.RawMessage) []json.RawMessage {
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	return list
+}
+
+func parseDraft(raw json.RawMessage) Draft {
+	var v struct {
+		Target, Anchor, Data json.RawMessage
+		Tags                 []struct {
+			Name  json.RawMessage `json:"name"`
+			Value json.RawMessage `json:"value"`
+		}
+	}
+	d := Draft{Raw: raw}
+	if json.Unmarshal(raw, &v) != nil {
+		return d
+	}
+	d.Target, d.Anchor, d.Data = text(v.Target), text(v.Anchor), []byte(text(v.Data))
+	for _, t := range v.Tags {
+		d.Tags = append(d.Tags, Tag{Name: text(t.Name), Value: text(t.Value)})
+	}
+	return d
+}
+
+func parseAssign(raw json.RawMessage) AssignDraft {
+	var v struct {
+		Processes, Message json.RawMessage
+		Exclude            json.RawMessage
+	}
+	a := AssignDraft{Raw: raw}
+	if json.Unmarshal(raw, &v) != nil {
+		return a
+	}
+	a.Message = text(v.Message)
+	for _, p := range elements(v.Processes) {
+		a.Processes = append(a.Processes, text(p))
+	}
+	for _, x := range elements(v.Exclude) {
+		a.Exclude = append(a.Exclude, text(x))
+	}
+	return a
+}
+
+// text is a JSON string's content; numbers and booleans, which modules emit as tag values, are their own text.
+func text(raw json.RawMessage) string {
+	s := bytes.TrimSpace(raw)
+	if len(s) == 0 || string(s) == "null" {
+		return ""
+	}
+	if s[0] == '"' {
+		var out string
+		if json.Unmarshal(s, &out) == nil {
+			return out
+		}
+	}
+	return string(s)
+}
+
+// Query is the message of a dry-run: nobody signs it, so everything in it is what the caller says.
+type Query struct {
+	Owner  string
+	From   string
+	Anchor string
+	Data   []byte
+	Tags   Tags
+}
