@@ -1,0 +1,63 @@
+package p2p
+
+import (
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/time/rate"
+)
+
+// sweepEvery is after how many departures idle peers are forgotten.
+const sweepEvery = 1024
+
+// admission bounds how many streams one peer has served at once and how fast it opens them.
+type admission struct {
+	limits Limits
+
+	lock   sync.Mutex // owns what follows
+	peers  map[peer.ID]*share
+	leaves int
+}
+
+type share struct {
+	bucket  *rate.Limiter
+	streams int
+}
+
+func newAdmission(limits Limits) *admission {
+	return &admission{limits: limits, peers: make(map[peer.ID]*share)}
+}
+
+// enter takes a place for one stream, or says no.
+func (a *admission) enter(id peer.ID, now time.Time) bool {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	s, ok := a.peers[id]
+	if !ok {
+		s = &share{bucket: rate.NewLimiter(rate.Limit(a.limits.CallsPerSecond), a.limits.CallBurst)}
+		a.peers[id] = s
+	}
+	if s.streams >= a.limits.StreamsPerPeer || !s.bucket.AllowN(now, 1) {
+		return false
+	}
+	s.streams++
+	return true
+}
+
+// leave gives the place back.
+func (a *admission) leave(id peer.ID, now time.Time) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	a.peers[id].streams--
+	if a.leaves++; a.leaves < sweepEvery {
+		return
+	}
+	// A peer whose bucket is full again is as good as a new one.
+	a.leaves = 0
+	for id, s := range a.peers {
+		if s.streams == 0 && s.bucket.TokensAt(now) >= float64(a.limits.CallBurst) {
+			delete(a.peers, id)
+		}
+	}
+}
