@@ -149,3 +149,11 @@ type Hop struct {
 	Took    time.Duration `json:"took"`           // nanoseconds
 	Note    string        `json:"note,omitempty"` // why it was dropped, or what it became
 }
+
+// PeerOf is the peer ID of the unit behind a door, "" if the door does not say. Clients of remote units do.
+func PeerOf(door any) string {
+	if d, ok := door.(interface{ Peer() string }); ok {
+		return d.Peer()
+	}
+	return ""
+}

@@ -1,0 +1,177 @@
+// Package mu is the messenger unit (§3.5, §5.5): it pushes a message to its scheduler, asks for the result, signs what
+// is in the outbox and pushes that, until nothing is left.
+//
+// In come signed messages and spawns; out go assignments to the caller and, hop by hop, signed messages to the targets'
+// schedulers. Every step is on disk before the next begins, so a crash repeats a step and never loses one; repeating
+// is harmless, because the same outbox element always becomes the same item.
+//
+// It never believes a result that its unit has not signed for, and never answers before the message is safe.
+//
+// Start with push.go, which is the whole loop; task.go is what is on disk, expand.go makes items of an outbox.
+package mu
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/units"
+)
+
+// Config is what a messenger needs. Store, Signer, Network, Directory and Archive must be set.
+type Config struct {
+	Store     store.Store
+	Signer    ans104.Signer // the unit key; processes that trust this messenger name its address in Authority
+	Network   string        // network ID that answers must be claimed for
+	Peer      string        // our own peer ID, for the hops
+	Directory units.Directory
+	Archive   arweave.Archive // takes messages to wallets, and is asked for messages to assign
+	Now       func() time.Time
+	Log       *slog.Logger
+
+	Workers  int           // steps at once; default 16
+	MaxTasks int           // open tasks beyond which new pushes are refused as busy; default 100 000
+	Patience time.Duration // how long a push waits for its assignment if the caller sets no deadline; default 30 s
+	Retry    time.Duration // first pause after a failed step, doubled up to RetryMax; default 200 ms
+	RetryMax time.Duration // default 1 min
+}
+
+func (c *Config) setDefaults() error {
+	if c.Store == nil || c.Signer == nil || c.Network == "" || c.Directory == nil || c.Archive == nil {
+		return fmt.Errorf("messenger: Store, Signer, Network, Directory and Archive must be set")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{{&c.Patience, 30 * time.Second}, {&c.Retry, 200 * time.Millisecond}, {&c.RetryMax, time.Minute}} {
+		if *d.v <= 0 {
+			*d.v = d.def
+		}
+	}
+	if c.Workers <= 0 {
+		c.Workers = 16
+	}
+	if c.MaxTasks <= 0 {
+		c.MaxTasks = 100_000
+	}
+	return nil
+}
+
+// Unit is a messenger. It implements units.Messenger.
+type Unit struct {
+	cfg     Config
+	address string
+
+	lock    sync.Mutex
+	ready   []*task               // steps that can be taken now, oldest first
+	wake    *sync.Cond            // a task became ready, or Run ends
+	open    map[string]*task      // by key: every task that is not done
+	roots   map[ao.ID]*root       // by the message that began the push
+	waiters map[string][]chan end // by task key: pushes that wait for an assignment
+	lastHop int64                 // key of the newest hop: strictly increasing
+	stopped bool
+}
+
+// root counts the open tasks of one push and wakes who watches it.
+type root struct {
+	open    int
+	changed chan struct{} // closed and replaced at each change
+}
+
+// end is what a waiting push is told.
+type end struct {
+	assignment ao.Assignment
+	err        error
+}
+
+var _ units.Messenger = (*Unit)(nil)
+
+// New builds a messenger over its store and reads the tasks that are still open; nothing moves before Run.
+func New(cfg Config) (*Unit, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	address, err := ans104.Address(cfg.Signer.Type(), cfg.Signer.Owner())
+	if err != nil {
+		return nil, fmt.Errorf("messenger key: %w", err)
+	}
+	u := &Unit{
+		cfg:     cfg,
+		address: address,
+		open:    map[string]*task{},
+		roots:   map[ao.ID]*root{},
+		waiters: map[string][]chan end{},
+	}
+	u.wake = sync.NewCond(&u.lock)
+	return u, u.load()
+}
+
+// Address is what processes name in Authority to trust this messenger.
+func (u *Unit) Address() string { return u.address }
+
+// Status is what the unit says of itself.
+type Status struct {
+	Open  int `json:"open"`  // tasks not done
+	Ready int `json:"ready"` // of these, steps that wait for a worker
+}
+
+// Status counts the work at hand.
+func (u *Unit) Status() Status {
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	return Status{Open: len(u.open), Ready: len(u.ready)}
+}
+
+// Run takes steps until ctx ends, and returns when every step under way has come to rest.
+func (u *Unit) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		u.lock.Lock()
+		u.stopped = true
+		u.lock.Unlock()
+		u.wake.Broadcast()
+	})
+	defer stop()
+	var workers sync.WaitGroup
+	for range u.cfg.Workers {
+		workers.Go(func() {
+			for t := u.next(); t != nil; t = u.next() {
+				u.work(ctx, t)
+			}
+		})
+	}
+	workers.Wait()
+	return ctx.Err()
+}
+
+// next waits for a step to take; nil means that Run ends.
+func (u *Unit) next() *task {
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	for len(u.ready) == 0 && !u.stopped {
+		u.wake.Wait()
+	}
+	if u.stopped {
+		return nil
+	}
+	t := u.ready[0]
+	u.ready = u.ready[1:]
+	return t
+}
+
+// enqueue makes a task's next step ready. The caller holds the lock.
+func (u *Unit) enqueue(t *task) {
+	u.ready = append(u.ready, t)
+	u.wake.Signal()
+}
