@@ -3,9 +3,9 @@ package wasmvm
 // instance is one wasm instance of one process, the raw machine below Apply. One goroutine uses it at a
 // time.
 type instance interface {
-	// handle runs one message and returns the bytes the module answered and the fuel it took. An error
-	// is always a fault (a fixed text, fit for a Result); after it the instance is dead and can only be
-	// closed.
+	// handle runs one message and returns the bytes the module answered and the fuel it took. After an
+	// error the instance is dead and can only be closed. A fault is an outcome every host agrees on, and
+	// its text is fit for a Result; any other error is trouble of this host, and nothing may be committed.
 	handle(msg, env []byte, fuel uint64) (out []byte, used uint64, err error)
 	// memory is the linear memory as it stands; it must be taken anew after every handle.
 	memory() []byte
@@ -43,7 +43,7 @@ type fault string
 func (f fault) Error() string { return string(f) }
 
 // The faults an evaluation can end in. Those that carry a detail (an exit code, the name of an import) are
-// built by faultExit and faultImport.
+// built where they occur.
 const (
 	faultOutOfGas     fault = "out of gas!"
 	faultStack        fault = "wasm trap: call stack exhausted"

@@ -1,0 +1,63 @@
+package wasmvm
+
+// The reference answers a module's file system from the network, so its imports are asynchronous: the module
+// unwinds its stack into a buffer, the answer is fetched, the stack is wound back. No file exists here, but the
+// buffer comes from the module's malloc and the bytes stay in its memory, so all of it is done the same way.
+
+// sleepState is where asyncify stands.
+type sleepState int
+
+const (
+	awake sleepState = iota
+	unwinding
+	rewinding
+)
+
+// noDrive answers 0 to every WeaveDrive call: no such file.
+func (m *emscripten) noDrive([]uint64) (uint64, error) {
+	if m.sleep == rewinding {
+		m.sleep = awake
+		if _, err := m.call("asyncify_stop_rewind"); err != nil {
+			return 0, err
+		}
+		_, err := m.call("free", m.sleeper)
+		m.sleeper = 0
+		return 0, err
+	}
+	if m.sleep != awake {
+		return 0, faultAsyncify
+	}
+	m.sleep = unwinding
+	word := uint64(4)
+	if m.wide {
+		word = 8
+	}
+	header := 3 * word // two pointers and the number of the call to rewind to, padded
+	p, err := m.call("malloc", header+asyncStack)
+	if err != nil {
+		return 0, err
+	}
+	m.sleeper = p
+	if err := m.putWord(p, p+header); err != nil {
+		return 0, err
+	}
+	if err := m.putWord(p+word, p+header+asyncStack); err != nil {
+		return 0, err
+	}
+	if err := m.put32(p+2*word, 0); err != nil {
+		return 0, err
+	}
+	_, err = m.call("asyncify_start_unwind", p)
+	return 0, err
+}
+
+// rewind turns an unwound stack around, for handle to be called once more.
+func (m *emscripten) rewind() error {
+	m.sleep = awake
+	if _, err := m.call("asyncify_stop_unwind"); err != nil {
+		return err
+	}
+	m.sleep = rewinding
+	_, err := m.call("asyncify_start_rewind", m.sleeper)
+	return err
+}
