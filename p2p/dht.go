@@ -38,6 +38,7 @@ func (n *Node) openDHT(ctx context.Context, undo *closers) error {
 		return err
 	}
 	options := []dht.Option{
+		dht.ProtocolPrefix(protocol.ID("/ao/"+n.config.Network)),
 		dht.V1ProtocolOverride(protocol.ID(name)),
 		dht.Mode(mode),
 		dht.Datastore(namespace.Wrap(n.store, datastore.NewKey("/p2p/dht"))),

@@ -136,6 +136,9 @@ func (n *Node) watch(ctx context.Context, events event.Subscription) {
 				case slices.Contains(e.Protocols, n.helloID()):
 					n.known.saw(e.Peer, n.sightedAddrs(e), time.Now())
 					n.prod()
+				case n.known.has(e.Peer):
+					// It was one of us, so it is on its way out rather than elsewhere.
+					_ = n.host.Network().ClosePeer(e.Peer)
 				case e.Conn.Stat().Direction == network.DirInbound:
 					late[e.Peer] = time.Now().Add(inboundGrace)
 				default:

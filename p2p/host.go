@@ -75,6 +75,12 @@ func (n *Node) open(ctx context.Context, tasks *sync.WaitGroup) (func(), error) 
 		n.lock.Lock()
 		defer n.lock.Unlock()
 		n.running = false
+		if n.config.Host == nil {
+			return // closing it does; taking hello off first would tell everybody that we changed networks
+		}
+		for _, id := range n.members() {
+			_ = n.host.Network().ClosePeer(id)
+		}
 		for name := range n.handlers {
 			n.host.RemoveStreamHandler(protocol.ID(name))
 		}

@@ -106,6 +106,7 @@ func (n *Node) redial(ctx context.Context, backoffs map[peer.ID]backoff) {
 	}
 	dials.Wait()
 	for i, info := range due {
+		n.log.Debug("redialled", "other", info.ID, "err", failures[i], "addrs", info.Addrs)
 		if failures[i] == nil {
 			delete(backoffs, info.ID)
 			continue

@@ -145,6 +145,13 @@ func (r *roster) find(id peer.ID) (peer.AddrInfo, bool) {
 	return s.info(id), ok
 }
 
+func (r *roster) has(id peer.ID) bool {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	_, ok := r.peers[id]
+	return ok
+}
+
 func (s sighting) info(id peer.ID) peer.AddrInfo {
 	info := peer.AddrInfo{ID: id}
 	for _, text := range s.Addrs {

@@ -142,7 +142,10 @@ func (n *Node) Call(ctx context.Context, to peer.ID, verb, version string, reque
 // dialError sorts a failure to open a stream.
 func (n *Node) dialError(to peer.ID, err error) error {
 	var unsupported multistream.ErrNotSupported[protocol.ID]
+	var reset *network.StreamError
 	switch {
+	case errors.As(err, &reset) && reset.Remote:
+		return streamError(err)
 	case n.gate.refused(to, time.Now()):
 		return fmt.Errorf("%w: %w", ErrOtherNetwork, err)
 	case errors.As(err, &unsupported):

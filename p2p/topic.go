@@ -60,6 +60,8 @@ func (n *Node) openPubsub(ctx context.Context, undo *closers) error {
 		}),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
+		// What is published before the mesh has formed would reach nobody otherwise.
+		pubsub.WithFloodPublish(true),
 		pubsub.WithMessageIdFn(messageID),
 		pubsub.WithMaxMessageSize(limits.MaxMessage+1024),
 		pubsub.WithPeerOutboundQueueSize(256),
