@@ -1,0 +1,386 @@
+package remote
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/p2p"
+	"github.com/aopeer/aopeer/units"
+)
+
+// Doors are a peer's own units; nil where it has no such role.
+type Doors struct {
+	Scheduler units.Scheduler
+	Log       units.Log
+	Computer  units.Computer
+}
+
+// Directory finds units across the mesh, and processes and modules there or on Arweave. It implements units.Directory.
+type Directory struct {
+	network string
+	address string // our own
+	node    *p2p.Node
+	mesh    *Mesh
+	archive arweave.Archive
+	store   store.Store
+	log     *slog.Logger
+
+	lock      sync.Mutex
+	own       Doors
+	processes map[ao.ID]ao.Process // bounded by maxRemembered
+	modules   map[ao.ID]ao.Module
+}
+
+const (
+	maxRemembered = 10_000
+	maxModules    = 8
+	maxAsk        = 16 // schedulers asked at once whether they host a process
+)
+
+var _ units.Directory = (*Directory)(nil)
+
+// NewDirectory builds a directory over a mesh. Without a mesh it knows Arweave and the own doors alone.
+func NewDirectory(network, address string, node *p2p.Node, mesh *Mesh, archive arweave.Archive, st store.Store, log *slog.Logger) *Directory {
+	return &Directory{
+		network: network, address: address, node: node, mesh: mesh, archive: archive, store: st, log: log,
+		processes: map[ao.ID]ao.Process{}, modules: map[ao.ID]ao.Module{},
+	}
+}
+
+// SetDoors tells the directory of the peer's own units, which are asked before others. Call it before Run.
+func (d *Directory) SetDoors(own Doors) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.own = own
+}
+
+// HostAt is the Scheduler tag's one key.
+func (d *Directory) HostAt(ctx context.Context, process ao.ID, _ ao.Slot) (units.SignaturePolicy, error) {
+	p, err := d.Process(ctx, process)
+	if err != nil {
+		return units.SignaturePolicy{}, err
+	}
+	return units.SignaturePolicy{Keys: []string{p.Scheduler()}, Threshold: 1}, nil
+}
+
+// Process is the initial item, from memory, the store, schedulers of the mesh or Arweave. Its ID is the digest of its
+// signature, so it does not matter who gave it.
+func (d *Directory) Process(ctx context.Context, id ao.ID) (ao.Process, error) {
+	d.lock.Lock()
+	p, ok := d.processes[id]
+	own := d.own
+	d.lock.Unlock()
+	if ok {
+		return p, nil
+	}
+	key := "dir/process/" + id.String()
+	if raw, err := d.store.Get(key); err == nil {
+		if p, err := parseProcess(raw, id); err == nil {
+			d.remember(p)
+			return p, nil
+		}
+	}
+	raw, err := d.fetchProcess(ctx, id, own)
+	if err != nil {
+		return ao.Process{}, err
+	}
+	if p, err = parseProcess(raw, id); err != nil {
+		return ao.Process{}, Refusal("schedule", err)
+	}
+	var b store.Batch
+	b.Put(key, raw)
+	if err := d.store.Commit(&b); err != nil {
+		return ao.Process{}, Refusal("schedule", err)
+	}
+	d.remember(p)
+	return p, nil
+}
+
+func parseProcess(raw []byte, id ao.ID) (ao.Process, error) {
+	m, err := ao.ParseMessage(raw)
+	if err != nil {
+		return ao.Process{}, err
+	}
+	if m.ID() != id {
+		return ao.Process{}, ao.ErrMismatch
+	}
+	return m.Process()
+}
+
+func (d *Directory) remember(p ao.Process) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	if len(d.processes) >= maxRemembered {
+		clear(d.processes)
+	}
+	d.processes[p.ID()] = p
+}
+
+// fetchProcess asks, in this order, our own log, the mesh's schedulers all at once, peers that provide the process in
+// the DHT, and Arweave.
+func (d *Directory) fetchProcess(ctx context.Context, id ao.ID, own Doors) ([]byte, error) {
+	if own.Log != nil {
+		if es, err := own.Log.Range(ctx, id, 0, 1); err == nil && len(es) == 1 {
+			return es[0].Message.Raw(), nil
+		}
+	}
+	if d.mesh != nil {
+		var peers []peer.ID
+		for _, u := range d.mesh.Roster.With(RoleScheduler) {
+			if u.Address != d.address && len(peers) < maxAsk {
+				peers = append(peers, u.Peer)
+			}
+		}
+		if raw := d.askLogs(ctx, id, peers); raw != nil {
+			return raw, nil
+		}
+	}
+	it, err := d.archive.Get(ctx, id)
+	if err == nil {
+		return it.Raw(), nil
+	}
+	if !errors.Is(err, arweave.ErrNotFound) {
+		return nil, Refusal("schedule", err)
+	}
+	if d.mesh != nil {
+		found, err := d.node.FindProviders(ctx, processKey(id.String()), 4)
+		if err != nil {
+			d.log.Debug("find process", "process", id, "err", err)
+		}
+		var peers []peer.ID
+		for _, info := range found {
+			peers = append(peers, info.ID)
+		}
+		if raw := d.askLogs(ctx, id, peers); raw != nil {
+			return raw, nil
+		}
+	}
+	return nil, ao.Refuse("schedule", ao.UnknownProcess, "%s", id)
+}
+
+// askLogs takes slot 0 from the first peer that has it.
+func (d *Directory) askLogs(ctx context.Context, id ao.ID, peers []peer.ID) []byte {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan []byte, len(peers))
+	for _, p := range peers {
+		go func() {
+			es, err := Log(d.node, p).Range(ctx, id, 0, 1)
+			if err != nil || len(es) != 1 || es[0].Message.ID() != id {
+				answers <- nil
+				return
+			}
+			answers <- es[0].Message.Raw()
+		}()
+	}
+	for range peers {
+		if raw := <-answers; raw != nil {
+			return raw
+		}
+	}
+	return nil
+}
+
+// Module is a published module, kept as a file once it has been fetched.
+func (d *Directory) Module(ctx context.Context, id ao.ID) (ao.Module, error) {
+	d.lock.Lock()
+	m, ok := d.modules[id]
+	d.lock.Unlock()
+	if ok {
+		return m, nil
+	}
+	name := "modules/" + hex.EncodeToString(id[:])
+	m, err := d.storedModule(name, id)
+	if err != nil {
+		it, err := d.archive.Get(ctx, id)
+		if errors.Is(err, arweave.ErrNotFound) {
+			return ao.Module{}, ao.Refuse("compute", ao.UnknownModule, "%s", id)
+		}
+		if err != nil {
+			return ao.Module{}, Refusal("compute", err)
+		}
+		if m, err = ao.NewModule(it); err != nil {
+			return ao.Module{}, ao.Refuse("compute", ao.BadModule, "%s: %v", id, err)
+		}
+		if err := d.store.PutFile(name, strings.NewReader(string(it.Raw()))); err != nil {
+			return ao.Module{}, Refusal("compute", err)
+		}
+	}
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	if len(d.modules) >= maxModules {
+		clear(d.modules)
+	}
+	d.modules[id] = m
+	return m, nil
+}
+
+func (d *Directory) storedModule(name string, id ao.ID) (ao.Module, error) {
+	f, err := d.store.OpenFile(name)
+	if err != nil {
+		return ao.Module{}, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(f)
+	if err != nil {
+		return ao.Module{}, err
+	}
+	it, err := ans104.Parse(raw)
+	if err != nil {
+		return ao.Module{}, err
+	}
+	if it.ID() != id {
+		return ao.Module{}, ao.ErrMismatch
+	}
+	return ao.NewModule(it)
+}
+
+// Scheduler is our own, or the client of the peer whose key has that address.
+func (d *Directory) Scheduler(ctx context.Context, address string) (units.Scheduler, error) {
+	if s := d.doors().Scheduler; s != nil && address == d.address {
+		return s, nil
+	}
+	id, err := d.locate(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return Scheduler(d.node, id), nil
+}
+
+// Log is our own if we schedule the process, else that of its scheduler, else what Arweave has of it.
+func (d *Directory) Log(ctx context.Context, process ao.ID) (units.Log, error) {
+	host, err := d.HostAt(ctx, process, 0)
+	if err != nil {
+		return nil, err
+	}
+	if l := d.doors().Log; l != nil && slices.Contains(host.Keys, d.address) {
+		return l, nil
+	}
+	for _, address := range host.Keys {
+		if id, err := d.locate(ctx, address); err == nil {
+			return Log(d.node, id), nil
+		}
+	}
+	return NewArchiveLog(d.archive, d), nil
+}
+
+// Computer is our own, or one of the mesh's: every process has its own order of them, so that a process stays hot in
+// one place and the next takes over when that one does not answer.
+func (d *Directory) Computer(_ context.Context, process ao.ID) (units.Computer, error) {
+	if c := d.doors().Computer; c != nil {
+		return c, nil
+	}
+	if d.mesh == nil {
+		return nil, ao.Refuse("compute", ao.UnknownUnit, "no computing unit is known")
+	}
+	us := d.mesh.Roster.With(RoleComputer)
+	if len(us) == 0 {
+		return nil, ao.Refuse("compute", ao.UnknownUnit, "no computing unit is known")
+	}
+	rank := func(u Unit) string {
+		h := sha256.Sum256(append(process[:], u.Address...))
+		return string(h[:])
+	}
+	slices.SortFunc(us, func(a, b Unit) int { return strings.Compare(rank(a), rank(b)) })
+	f := &failover{}
+	for _, u := range us[:min(3, len(us))] {
+		f.doors = append(f.doors, Computer(d.node, d.network, u.Peer))
+	}
+	return f, nil
+}
+
+// Messenger is one of the mesh's messengers.
+func (d *Directory) Messenger() (units.Messenger, Unit, error) {
+	if d.mesh != nil {
+		if us := d.mesh.Roster.With(RoleMessenger); len(us) > 0 {
+			return Messenger(d.node, us[0].Peer), us[0], nil
+		}
+	}
+	return nil, Unit{}, ao.Refuse("push", ao.UnknownUnit, "no messenger is known")
+}
+
+func (d *Directory) doors() Doors {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	return d.own
+}
+
+func (d *Directory) locate(ctx context.Context, address string) (peer.ID, error) {
+	if d.mesh != nil {
+		if id, ok := d.mesh.locate(ctx, address); ok {
+			return id, nil
+		}
+	}
+	return "", ao.Refuse("schedule", ao.UnknownUnit, "%s", address)
+}
+
+// failover asks the first computer, and the next when one cannot be reached or is too busy.
+type failover struct {
+	doors []units.Computer
+
+	lock sync.Mutex
+	last string // who answered
+}
+
+// Peer is the peer ID of the computer that answered last.
+func (f *failover) Peer() string {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	return f.last
+}
+
+func (f *failover) each(ask func(units.Computer) error) error {
+	var err error
+	for _, c := range f.doors {
+		err = ask(c)
+		if err == nil {
+			f.lock.Lock()
+			f.last = units.PeerOf(c)
+			f.lock.Unlock()
+			return nil
+		}
+		var r *ao.Refusal
+		if !errors.As(err, &r) || (r.Code != ao.Unreachable && r.Code != ao.Busy && r.Code != ao.Deadline &&
+			r.Code != ao.Unsupported && r.Code != ao.Contradiction && r.Code != ao.StoreTrouble) {
+			return err
+		}
+	}
+	return err
+}
+
+func (f *failover) Compute(ctx context.Context, process ao.ID, slot ao.Slot) (a units.Answer, err error) {
+	err = f.each(func(c units.Computer) error {
+		a, err = c.Compute(ctx, process, slot)
+		return err
+	})
+	return a, err
+}
+
+func (f *failover) State(ctx context.Context, process ao.ID) (s units.StateInfo, err error) {
+	err = f.each(func(c units.Computer) error {
+		s, err = c.State(ctx, process)
+		return err
+	})
+	return s, err
+}
+
+func (f *failover) DryRun(ctx context.Context, process ao.ID, q ao.Query) (r ao.Result, err error) {
+	err = f.each(func(c units.Computer) error {
+		r, err = c.DryRun(ctx, process, q)
+		return err
+	})
+	return r, err
+}

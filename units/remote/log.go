@@ -1,0 +1,250 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/p2p"
+	"github.com/aopeer/aopeer/units"
+)
+
+// maxPage is the most entries that one log call answers with.
+const maxPage = 1000
+
+// heartbeat is how often a followed log shows that it is alive; a follower gives up after three missed ones.
+const heartbeat = 5 * time.Second
+
+type logRequest struct {
+	Op      string  `json:"op"` // next, range, find or follow
+	Process ao.ID   `json:"process"`
+	From    ao.Slot `json:"from"`
+	Limit   int     `json:"limit"`
+	Message ao.ID   `json:"message"`
+}
+
+type logAnswer struct {
+	Slot ao.Slot `json:"slot"`
+}
+
+// entryHeader goes before an entry's two items; an empty frame in its place is a heartbeat.
+type entryHeader struct {
+	Proof ao.Proof `json:"proof"`
+}
+
+// ServeLog puts a log on the wire.
+func ServeLog(node *p2p.Node, l units.Log) {
+	serve(node, verbLog, func(ctx context.Context, h logRequest, st *p2p.Stream) error {
+		switch h.Op {
+		case "next":
+			n, err := l.Next(ctx, h.Process)
+			if err != nil {
+				return err
+			}
+			return writeHeader(st, logAnswer{Slot: n})
+		case "find":
+			n, err := l.Find(ctx, h.Process, h.Message)
+			if err != nil {
+				return err
+			}
+			return writeHeader(st, logAnswer{Slot: n})
+		case "range":
+			es, err := l.Range(ctx, h.Process, h.From, min(max(h.Limit, 1), maxPage))
+			if err != nil {
+				return err
+			}
+			for _, e := range es {
+				if err := writeEntry(st, e); err != nil {
+					return err
+				}
+			}
+			return nil
+		case "follow":
+			return serveFollow(ctx, l, h, st)
+		}
+		return ao.Refuse(verbLog, ao.Unsupported, "no such operation")
+	})
+}
+
+// serveFollow sends entries as they come and heartbeats between them, until the reader goes away.
+func serveFollow(ctx context.Context, l units.Log, h logRequest, st *p2p.Stream) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	entries := make(chan ao.Entry)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- l.Follow(ctx, h.Process, h.From, func(e ao.Entry) error {
+			select {
+			case entries <- e:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		var err error
+		select {
+		case e := <-entries:
+			err = writeEntry(st, e)
+		case <-beat.C:
+			err = st.Write(nil)
+		case err := <-ended:
+			return err
+		}
+		if err != nil {
+			cancel()
+			<-ended
+			return err
+		}
+	}
+}
+
+func writeEntry(st *p2p.Stream, e ao.Entry) error {
+	if err := writeHeader(st, entryHeader{Proof: e.Proof}); err != nil {
+		return err
+	}
+	if err := st.Write(e.Assignment.Raw()); err != nil {
+		return err
+	}
+	return st.Write(e.Message.Raw())
+}
+
+// Log is the log of another peer's scheduler.
+func Log(node *p2p.Node, to peer.ID) units.Log { return logClient{client{node: node, to: to}} }
+
+type logClient struct{ client }
+
+func (c logClient) slot(ctx context.Context, r logRequest) (ao.Slot, error) {
+	call, err := c.open(ctx, verbLog, r)
+	if err != nil {
+		return 0, err
+	}
+	defer call.close()
+	var a logAnswer
+	if err := call.header(&a); err != nil {
+		return 0, short(verbLog, err)
+	}
+	return a.Slot, nil
+}
+
+func (c logClient) Next(ctx context.Context, process ao.ID) (ao.Slot, error) {
+	return c.slot(ctx, logRequest{Op: "next", Process: process})
+}
+
+func (c logClient) Find(ctx context.Context, process, message ao.ID) (ao.Slot, error) {
+	return c.slot(ctx, logRequest{Op: "find", Process: process, Message: message})
+}
+
+func (c logClient) Range(ctx context.Context, process ao.ID, from ao.Slot, limit int) ([]ao.Entry, error) {
+	limit = min(max(limit, 1), maxPage)
+	call, err := c.open(ctx, verbLog, logRequest{Op: "range", Process: process, From: from, Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	defer call.close()
+	var out []ao.Entry
+	for len(out) < limit {
+		e, ok, err := call.entry()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !ok || e.Assignment.Process() != process {
+			return nil, ao.Refuse(verbLog, ao.BadLog, "slot %d: not what was asked for", from+ao.Slot(len(out)))
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// Follow reads the log over one stream and opens another when that one breaks.
+func (c logClient) Follow(ctx context.Context, process ao.ID, from ao.Slot, visit func(ao.Entry) error) error {
+	for pause := time.Duration(0); ; {
+		started := from
+		err := c.follow(ctx, process, &from, visit)
+		var r *ao.Refusal
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.As(err, &r):
+			return err // visit's own
+		case r.Code != ao.Unreachable && r.Code != ao.Deadline && r.Code != ao.Busy:
+			return err
+		}
+		if pause = min(2*pause+100*time.Millisecond, 10*time.Second); from > started {
+			pause = 0
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (c logClient) follow(ctx context.Context, process ao.ID, from *ao.Slot, visit func(ao.Entry) error) error {
+	call, err := c.open(ctx, verbLog, logRequest{Op: "follow", Process: process, From: *from})
+	if err != nil {
+		return err
+	}
+	defer call.stream.Reset(p2p.CodeCanceled)
+	call.patience(3 * heartbeat)
+	for {
+		e, ok, err := call.entry()
+		switch {
+		case errors.Is(err, io.EOF):
+			return ao.Refuse(verbLog, ao.Unreachable, "the log's unit ended the stream")
+		case err != nil:
+			return err
+		case !ok:
+			continue
+		case e.Assignment.Process() != process || e.Assignment.Nonce() != *from:
+			return ao.Refuse(verbLog, ao.BadLog, "slot %d: not what was asked for", *from)
+		}
+		if err := visit(e); err != nil {
+			return err
+		}
+		*from++
+	}
+}
+
+// entry reads the next entry; ok is false for a heartbeat.
+func (c *call) entry() (e ao.Entry, ok bool, err error) {
+	head, err := c.read(maxHeader)
+	if err != nil || len(head) == 0 {
+		return e, false, err
+	}
+	var h entryHeader
+	if err := unmarshal(c.verb, head, &h); err != nil {
+		return e, false, err
+	}
+	if h.Proof != ao.ProofAssignment {
+		return e, false, ao.Refuse(c.verb, ao.Unsupported, "proof of kind %.32q", string(h.Proof))
+	}
+	first, err := c.read(maxHeader)
+	if err != nil {
+		return e, false, short(c.verb, err)
+	}
+	second, err := c.read(ao.MaxItem)
+	if err != nil {
+		return e, false, short(c.verb, err)
+	}
+	a, err := ao.ParseAssignment(first)
+	if err != nil {
+		return e, false, Refusal(c.verb, err)
+	}
+	m, err := ao.ParseMessage(second)
+	if err != nil {
+		return e, false, Refusal(c.verb, err)
+	}
+	return ao.Entry{Proof: h.Proof, Assignment: a, Message: m}, true, nil
+}

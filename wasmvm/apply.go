@@ -1,0 +1,116 @@
+package wasmvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aopeer/aopeer/ao"
+)
+
+// process is a State in wasm: an instance, the journal that can undo what a message did to it, and what every
+// message is given.
+type process struct {
+	genesis Genesis
+	journal *journal
+	env     []byte
+	fuel    uint64
+}
+
+// Image is the state as it stands. See State.
+func (p *process) Image() (*Image, error) { return p.journal.image(), nil }
+
+// Close releases the instance.
+func (p *process) Close() { p.journal.close() }
+
+// Begin is the state before slot 0, or the one that an image was taken from. See Machine.
+func (h *Host) Begin(ctx context.Context, g Genesis, img *Image) (State, error) {
+	if g.Module.Format() == FormatNative {
+		return h.beginNative(g, img)
+	}
+	prog, err := h.program(ctx, g.Module)
+	if err != nil {
+		return nil, err
+	}
+	memory, fuel, err := h.limits(g)
+	if err != nil {
+		return nil, err
+	}
+	inst, err := begin(prog, img, memory)
+	if err != nil {
+		return nil, fmt.Errorf("begin %s: %w", g.Process.ID(), err)
+	}
+	return &process{
+		genesis: g, journal: newJournal(prog, inst, memory, h.scan), env: environment(g), fuel: fuel,
+	}, nil
+}
+
+func begin(prog program, img *Image, memory uint64) (instance, error) {
+	if img == nil {
+		return prog.start(memory)
+	}
+	return prog.restore(img, memory)
+}
+
+// Apply evaluates one entry in place. See Machine.
+func (h *Host) Apply(ctx context.Context, s State, e ao.Entry) (State, ao.Result, error) {
+	if err := ctx.Err(); err != nil {
+		s.Close()
+		return nil, ao.Result{}, err
+	}
+	if n, ok := s.(*native); ok {
+		return n, n.apply(e), nil
+	}
+	p := s.(*process) // Begin makes nothing else
+	r, ok, err := p.evaluate(envelope(e))
+	if err == nil {
+		if ok {
+			p.journal.mark()
+		} else {
+			err = p.journal.rollback()
+		}
+	}
+	if err != nil {
+		p.Close()
+		return nil, ao.Result{}, fmt.Errorf("apply slot %d of %s: %w", e.Assignment.Nonce(), e.Assignment.Process(), err)
+	}
+	return p, r, nil
+}
+
+// evaluate runs one message and says whether what it did shall stand.
+func (p *process) evaluate(msg []byte) (r ao.Result, ok bool, err error) {
+	out, used, err := p.journal.handle(msg, p.env, p.fuel)
+	var f fault
+	switch {
+	case errors.As(err, &f):
+		r = ao.Failed(string(f))
+		r.GasUsed = used
+		return r, false, nil
+	case err != nil:
+		return r, false, err
+	}
+	if r, err = ao.ParseResponse(out); err != nil {
+		r = ao.Failed(ao.ErrResponse.Error())
+	}
+	r.GasUsed = used
+	return r, r.Error == nil, nil
+}
+
+// DryRun evaluates a query and takes it back. See Machine.
+func (h *Host) DryRun(ctx context.Context, s State, q ao.Query, last ao.AssignmentFields) (ao.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return ao.Result{}, err
+	}
+	if n, ok := s.(*native); ok {
+		return n.query(q, last)
+	}
+	p := s.(*process)
+	r, _, err := p.evaluate(queryEnvelope(p.genesis.Process.ID(), q, last))
+	if err != nil {
+		return ao.Result{}, fmt.Errorf("dry-run on %s: %w", p.genesis.Process.ID(), err)
+	}
+	if err := p.journal.rollback(); err != nil {
+		return ao.Result{}, fmt.Errorf("undo dry-run on %s: %w", p.genesis.Process.ID(), err)
+	}
+	return r, nil
+}
