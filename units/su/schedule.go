@@ -1,0 +1,168 @@
+package su
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/internal/store"
+)
+
+const hopSchedule = "schedule"
+
+// Schedule gives m the next slot of a process's log, or finds the slot that it holds (units.Scheduler).
+//
+// The order of the steps is the promise: one caller at a time per process; what is there already is answered first; the
+// slot is signed in memory; the store takes it, synced, only if it is next; then, and only then, the signature leaves.
+// A crash anywhere leaves either nothing or the durable slot, and signing it again would make the same bytes.
+func (u *Unit) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error) {
+	switch {
+	case m.IsZero():
+		return ao.Assignment{}, ao.Refuse(hopSchedule, ao.Malformed, "there is no message")
+	case len(m.Raw()) > u.cfg.MaxMessage:
+		return ao.Assignment{}, ao.Refuse(hopSchedule, ao.TooLarge, "an item of %d bytes, at most %d", len(m.Raw()), u.cfg.MaxMessage)
+	}
+	leave, err := u.lines.enter(ctx, process)
+	if err != nil {
+		return ao.Assignment{}, err
+	}
+	defer leave()
+
+	h, err := u.headFor(process, m)
+	if err != nil {
+		return ao.Assignment{}, err
+	}
+	keys, err := indexKeys(h, m)
+	if err != nil {
+		return ao.Assignment{}, err
+	}
+	if first, err := u.firstOf(process, keys); err != nil || !first.IsZero() {
+		return first, err
+	}
+	e, err := u.sign(h, m)
+	if err != nil {
+		return ao.Assignment{}, err
+	}
+	return u.commit(h, e, keys)
+}
+
+// headFor is where the log ends, or the beginning of a new one if m is the process itself.
+func (u *Unit) headFor(process ao.ID, m ao.Message) (head, error) {
+	h, ok, err := u.loadHead(process)
+	if err != nil {
+		return head{}, u.trouble(hopSchedule, process, err)
+	}
+	if !ok {
+		if !m.IsSpawn() || m.ID() != process {
+			return head{}, ao.Refuse(hopSchedule, ao.UnknownProcess, "no log of %s here", process)
+		}
+		p, err := m.Process()
+		if err != nil {
+			return head{}, ao.Refuse(hopSchedule, ao.BadTags, "%v", err)
+		}
+		h = head{cursor: ao.NewCursor(process), process: p}
+	}
+	if named := h.process.Scheduler(); named != u.address {
+		return head{}, ao.Refuse(hopSchedule, ao.WrongScheduler, "%s names %.64s, this is %s", process, named, u.address)
+	}
+	return h, nil
+}
+
+// indexKeys are the keys under which a message's slot is found again: its ID, and for a pushed one the digest that all
+// trusted copies of it share (§5.2.2). A process is pushed into its own log by nobody, so slot 0 has no digest.
+func indexKeys(h head, m ao.Message) ([]string, error) {
+	keys := []string{messageKey(h.cursor.Process, m.ID())}
+	if _, pushed := m.Pushed(); pushed && m.ID() != h.cursor.Process {
+		digest, err := ao.PushDigest(m, h.process.Trusts(m.Owner()))
+		if err != nil {
+			return nil, ao.Refuse(hopSchedule, ao.BadTags, "%v", err)
+		}
+		keys = append(keys, digestKey(h.cursor.Process, digest))
+	}
+	return keys, nil
+}
+
+// firstOf is the assignment that any of the keys leads to, or the zero one.
+func (u *Unit) firstOf(process ao.ID, keys []string) (ao.Assignment, error) {
+	for _, k := range keys {
+		slot, err := u.slotAt(k)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return ao.Assignment{}, u.trouble(hopSchedule, process, err)
+		}
+		e, err := u.entry(place{process, slot})
+		if err != nil {
+			return ao.Assignment{}, u.trouble(hopSchedule, process, err)
+		}
+		return e.Assignment, nil
+	}
+	return ao.Assignment{}, nil
+}
+
+// sign makes the entry of the next slot. It is not durable yet, so it must not leave this package.
+func (u *Unit) sign(h head, m ao.Message) (ao.Entry, error) {
+	height, known, _ := u.height.get()
+	if !known {
+		return ao.Entry{}, ao.Refuse(hopSchedule, ao.ArchiveDown, "no block height is known yet")
+	}
+	c := h.cursor
+	a, err := ao.SignAssignment(u.cfg.Signer, ao.AssignmentFields{
+		Process:     c.Process,
+		Nonce:       c.Next,
+		HashChain:   c.Link,
+		BlockHeight: max(c.Height, height),
+		Timestamp:   max(c.Timestamp+1, u.cfg.Now().UnixMilli()),
+		Message:     m.ID(),
+	})
+	if err != nil {
+		u.cfg.Log.Error("sign assignment", "process", c.Process, "slot", c.Next, "err", err)
+		return ao.Entry{}, ao.Refuse(hopSchedule, ao.Internal, "the assignment cannot be signed")
+	}
+	return ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, nil
+}
+
+// commit makes the slot durable and known. Everything that belongs to it is one batch; the settlement queue refers to
+// the log and copies nothing.
+func (u *Unit) commit(h head, e ao.Entry, keys []string) (ao.Assignment, error) {
+	at := place{h.cursor.Process, h.cursor.Next}
+	if err := h.cursor.Step(e); err != nil {
+		panic(fmt.Sprintf("su: about to break the log of %s: %v", at.process, err)) // a slashable fault of our own
+	}
+	var b store.Batch
+	b.Append(logName(at.process), uint64(at.slot), encodeRecord(e))
+	for _, k := range append(keys, messageKey(at.process, e.Assignment.ID())) {
+		b.Put(k, encodeSlot(at.slot))
+	}
+	b.Push(settleQueue, at.encode())
+
+	// Until the store says otherwise it is unknown where the log ends: after a failure it may have been written or not.
+	u.heads.forget(at.process)
+	defer u.wake(at.process)
+	switch err := u.cfg.Store.Commit(&b); {
+	case errors.Is(err, store.ErrNotNext):
+		// Nothing was written and the signature stays here; but somebody else signs with our key.
+		panic(fmt.Sprintf("su: slot %d of %s was taken while its line was ours", at.slot, at.process))
+	case err != nil:
+		return ao.Assignment{}, u.trouble(hopSchedule, at.process, err)
+	}
+	u.heads.put(at.process, h, h.cost())
+	u.entries.put(at, e, entryCost(e))
+	u.queued.Add(1)
+	if at.slot == 0 {
+		u.processes.Add(1)
+	}
+	u.cfg.Log.Debug("schedule", "process", at.process, "slot", at.slot, "message", e.Message.ID())
+	return e.Assignment, nil
+}
+
+// wake tells followers and the settling worker that there may be more to read. They look for themselves.
+func (u *Unit) wake(process ao.ID) {
+	u.bells.ring(process)
+	select {
+	case u.unsettled <- struct{}{}:
+	default: // a token is waiting
+	}
+}

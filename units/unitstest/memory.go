@@ -1,0 +1,188 @@
+package unitstest
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/ans104"
+)
+
+// Memory is a scheduler with its logs, in memory and with a clock of its own (see ChainStart): a stand-in wherever a
+// test needs one of the doors and not the unit behind it. It meets both suites. Safe for concurrent use.
+type Memory struct {
+	signer  ans104.Signer
+	address string
+
+	lock  sync.Mutex
+	logs  map[ao.ID]*memoryLog
+	grown chan struct{} // closed and renewed whenever a log grows
+}
+
+type memoryLog struct {
+	chain   *Chain
+	process ao.Process
+	slots   map[[32]byte]ao.Slot // by message, assignment and push digest
+}
+
+// NewMemory makes a scheduler without logs.
+func NewMemory(signer ans104.Signer) *Memory {
+	return &Memory{
+		signer:  signer,
+		address: Address(signer),
+		logs:    make(map[ao.ID]*memoryLog),
+		grown:   make(chan struct{}),
+	}
+}
+
+// Address is the scheduler's address.
+func (s *Memory) Address() string { return s.address }
+
+// Load puts a whole chain in the place of a process's log, whoever signed it.
+func (s *Memory) Load(c *Chain) {
+	p, err := c.entries[0].Message.Process()
+	if err != nil {
+		panic("unitstest: a chain begins with its process: " + err.Error())
+	}
+	l := &memoryLog{chain: &Chain{signer: c.signer, cursor: c.cursor, entries: c.Entries()}, process: p, slots: map[[32]byte]ao.Slot{}}
+	for _, e := range c.entries {
+		l.index(e)
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.logs[c.Process()] = l
+	s.wake()
+}
+
+// index remembers where an entry is found.
+func (l *memoryLog) index(e ao.Entry) {
+	slot := e.Assignment.Nonce()
+	l.slots[e.Message.ID()], l.slots[e.Assignment.ID()] = slot, slot
+	if d, ok := l.digest(e.Message); ok {
+		l.slots[d] = slot
+	}
+}
+
+func (l *memoryLog) digest(m ao.Message) (digest [32]byte, ok bool) {
+	if _, pushed := m.Pushed(); !pushed || m.ID() == l.process.ID() {
+		return digest, false
+	}
+	digest, err := ao.PushDigest(m, l.process.Trusts(m.Owner()))
+	return digest, err == nil
+}
+
+// wake needs the lock.
+func (s *Memory) wake() {
+	close(s.grown)
+	s.grown = make(chan struct{})
+}
+
+// Schedule implements units.Scheduler.
+func (s *Memory) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error) {
+	const hop = "schedule"
+	if ctx.Err() != nil {
+		return ao.Assignment{}, ao.Refuse(hop, ao.Deadline, "the caller went away")
+	}
+	if m.IsZero() {
+		return ao.Assignment{}, ao.Refuse(hop, ao.Malformed, "there is no message")
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	l := s.logs[process]
+	if l == nil {
+		p, err := m.Process()
+		if err != nil || m.ID() != process {
+			return ao.Assignment{}, ao.Refuse(hop, ao.UnknownProcess, "no log of %s here", process)
+		}
+		if p.Scheduler() != s.address {
+			return ao.Assignment{}, ao.Refuse(hop, ao.WrongScheduler, "%s names %.64s", process, p.Scheduler())
+		}
+		l = &memoryLog{
+			chain:   &Chain{signer: s.signer, cursor: ao.NewCursor(process)},
+			process: p,
+			slots:   make(map[[32]byte]ao.Slot),
+		}
+	}
+	if slot, ok := l.slots[m.ID()]; ok {
+		return l.chain.entries[slot].Assignment, nil
+	}
+	if d, ok := l.digest(m); ok {
+		if slot, ok := l.slots[d]; ok {
+			return l.chain.entries[slot].Assignment, nil
+		}
+	}
+	e, err := l.chain.add(m)
+	if err != nil {
+		return ao.Assignment{}, ao.Refuse(hop, ao.Internal, "%v", err)
+	}
+	l.index(e)
+	s.logs[process] = l
+	s.wake()
+	return e.Assignment, nil
+}
+
+// at is the entries of a log from slot from on, and what is closed when there may be more.
+func (s *Memory) at(process ao.ID, from ao.Slot) ([]ao.Entry, <-chan struct{}, error) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	l := s.logs[process]
+	if l == nil {
+		return nil, nil, ao.Refuse("log", ao.UnknownProcess, "no log of %s here", process)
+	}
+	from = min(from, ao.Slot(len(l.chain.entries)))
+	return slices.Clone(l.chain.entries[from:]), s.grown, nil
+}
+
+// Next implements units.Log.
+func (s *Memory) Next(_ context.Context, process ao.ID) (ao.Slot, error) {
+	entries, _, err := s.at(process, 0)
+	return ao.Slot(len(entries)), err
+}
+
+// Range implements units.Log.
+func (s *Memory) Range(_ context.Context, process ao.ID, from ao.Slot, limit int) ([]ao.Entry, error) {
+	entries, _, err := s.at(process, from)
+	return entries[:min(len(entries), max(limit, 1))], err
+}
+
+// Find implements units.Log.
+func (s *Memory) Find(_ context.Context, process, message ao.ID) (ao.Slot, error) {
+	entries, _, err := s.at(process, 0)
+	if err != nil {
+		return 0, err
+	}
+	for i, e := range entries {
+		if e.Message.ID() == message || e.Assignment.ID() == message {
+			return ao.Slot(i), nil
+		}
+	}
+	return 0, ao.Refuse("log", ao.UnknownMessage, "%s is not in the log of %s", message, process)
+}
+
+// Follow implements units.Log.
+func (s *Memory) Follow(ctx context.Context, process ao.ID, from ao.Slot, visit func(ao.Entry) error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for {
+		entries, grown, err := s.at(process, from)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := visit(e); err != nil {
+				return err
+			}
+			from++
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package unitstest_test
+
+import (
+	"testing"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/units"
+	"github.com/aopeer/aopeer/units/unitstest"
+)
+
+var (
+	_ units.Scheduler = (*unitstest.Memory)(nil)
+	_ units.Log       = (*unitstest.Memory)(nil)
+)
+
+func TestMemoryIsAScheduler(t *testing.T) {
+	unitstest.TestScheduler(t, func(*testing.T) unitstest.SchedulerFixture {
+		s := unitstest.NewMemory(unitstest.Signer("unit"))
+		return unitstest.SchedulerFixture{Scheduler: s, Log: s, Address: s.Address()}
+	})
+}
+
+func TestMemoryIsALog(t *testing.T) {
+	unitstest.TestLog(t, func(t *testing.T) unitstest.LogFixture {
+		s := unitstest.NewMemory(unitstest.Signer("unit"))
+		c := unitstest.MakeChain(t, "log", 12)
+		s.Load(c)
+		return unitstest.LogFixture{Log: s, Entries: c.Entries(), Append: func(t *testing.T) ao.Entry {
+			n, err := s.Next(t.Context(), c.Process())
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := unitstest.Message(t, unitstest.Signer("user"), c.Process(), n.String())
+			a, err := s.Schedule(t.Context(), c.Process(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}
+		}}
+	})
+}
+
+func TestChainIsTheSameOnEveryRun(t *testing.T) {
+	a, b := unitstest.MakeChain(t, "seed", 5).Entries(), unitstest.MakeChain(t, "seed", 5).Entries()
+	for i := range a {
+		if a[i].Assignment.ID() != b[i].Assignment.ID() || a[i].Message.ID() != b[i].Message.ID() {
+			t.Errorf("entry %d differs", i)
+		}
+	}
+	unitstest.CheckLog(t, a[0].Assignment.Process(), unitstest.Address(unitstest.Signer("seed/scheduler")), a)
+}
