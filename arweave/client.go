@@ -1,0 +1,253 @@
+package arweave
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+const (
+	defaultTimeout    = 20 * time.Second
+	defaultRetryDelay = 250 * time.Millisecond
+	defaultTries      = 4
+	defaultMaxItem    = 256 << 20
+	// dataPatience is how many times longer than a small answer the body of an item may take.
+	dataPatience = 10
+	// maxAnswer bounds every answer that is not data: a page of MaxPage items with full tags fits.
+	maxAnswer = 16 << 20
+	// maxBlockAnswer bounds a block: nodes list proofs and up to a thousand transaction IDs in it.
+	maxBlockAnswer = 4 << 20
+	maxShortAnswer = 4 << 10
+	maxRedirects   = 5
+)
+
+// ClientConfig says which gateways a Client reads from and how patient it is.
+type ClientConfig struct {
+	// Gateways are base URLs, asked in this order; at least one.
+	Gateways []string
+	// HTTP sends the requests; nil is a client of its own.
+	HTTP *http.Client
+	// Timeout bounds one request with a small answer; data gets ten times as long. 0 is 20 s.
+	Timeout time.Duration
+	// Tries is how often all gateways are asked before a call gives up as ErrUnavailable. 0 is 4.
+	Tries uint
+	// RetryDelay is the first pause between tries; it grows from there. 0 is 250 ms.
+	RetryDelay time.Duration
+	// MaxItem bounds an item, and a bundle that is fetched for the sake of one item. 0 is 256 MiB.
+	MaxItem int64
+}
+
+// Validate checks the configuration without using the network.
+func (c *ClientConfig) Validate() error {
+	if len(c.Gateways) == 0 {
+		return errors.New("check arweave client: no gateway configured")
+	}
+	for _, g := range c.Gateways {
+		u, err := url.Parse(g)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("check arweave client: gateway %q is not an http(s) URL", g)
+		}
+	}
+	if c.Timeout < 0 || c.RetryDelay < 0 || c.MaxItem < 0 {
+		return errors.New("check arweave client: negative limit")
+	}
+	return nil
+}
+
+// Client is the reading half of an Archive: it talks to gateways and verifies what they serve. It is safe for concurrent
+// use and owns no goroutine.
+type Client struct {
+	gateways   []*gateway
+	http       *http.Client
+	timeout    time.Duration
+	tries      uint
+	retryDelay time.Duration
+	maxItem    int64
+}
+
+// gateway is one place to ask.
+type gateway struct {
+	index int
+	base  string
+	// servesItems becomes true once GET /item/{id} gave an intact item, which our own gateways do.
+	servesItems atomic.Bool
+	// lacksItems becomes true once the gateway had an item but not under /item/.
+	lacksItems atomic.Bool
+}
+
+// NewClient builds a Client; it opens no connection.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Client{
+		http: cfg.HTTP, timeout: orDefault(cfg.Timeout, defaultTimeout), tries: orDefault(cfg.Tries, defaultTries),
+		retryDelay: orDefault(cfg.RetryDelay, defaultRetryDelay), maxItem: orDefault(cfg.MaxItem, int64(defaultMaxItem)),
+	}
+	if c.http == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = 32
+		transport.MaxResponseHeaderBytes = 256 << 10
+		c.http = &http.Client{Transport: transport, CheckRedirect: limitRedirects}
+	}
+	for i, g := range cfg.Gateways {
+		c.gateways = append(c.gateways, &gateway{index: i, base: strings.TrimRight(g, "/")})
+	}
+	return c, nil
+}
+
+func orDefault[T comparable](v, fallback T) T {
+	var zero T
+	if v == zero {
+		return fallback
+	}
+	return v
+}
+
+func limitRedirects(_ *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	return nil
+}
+
+// request is one HTTP exchange with a bounded answer.
+type request struct {
+	method, path, contentType string
+	body                      []byte
+	limit                     int64
+}
+
+type response struct {
+	status int
+	body   []byte
+}
+
+// send performs a request against one gateway. Any HTTP status is an answer; an error means there was none.
+func (c *Client) send(ctx context.Context, g *gateway, r request) (*response, error) {
+	timeout := c.timeout
+	if r.limit > maxAnswer || len(r.body) > maxAnswer {
+		timeout *= dataPatience
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, r.method, g.base+r.path, bytes.NewReader(r.body))
+	if err != nil {
+		return nil, fmt.Errorf("build request: %w", err)
+	}
+	if r.contentType != "" {
+		req.Header.Set("Content-Type", r.contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask gateway: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.ContentLength > r.limit {
+		return nil, fmt.Errorf("%w: %s answers with %d bytes", ErrTooLarge, r.path, resp.ContentLength)
+	}
+	// Nothing is allocated ahead on the gateway's word.
+	body, err := io.ReadAll(io.LimitReader(resp.Body, r.limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read answer of %s: %w", r.path, err)
+	}
+	if int64(len(body)) > r.limit {
+		return nil, fmt.Errorf("%w: %s answers with over %d bytes", ErrTooLarge, r.path, r.limit)
+	}
+	return &response{status: resp.StatusCode, body: body}, nil
+}
+
+// get is send for the common case: 200 gives the body, 404 and 410 are ErrNotFound, the rest passes by another gateway.
+func (c *Client) get(ctx context.Context, g *gateway, path string, limit int64) ([]byte, error) {
+	resp, err := c.send(ctx, g, request{method: http.MethodGet, path: path, limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	switch resp.status {
+	case http.StatusOK:
+		return resp.body, nil
+	case http.StatusNotFound, http.StatusGone:
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, path)
+	}
+	return nil, statusError(path, resp)
+}
+
+func statusError(path string, resp *response) error {
+	return fmt.Errorf("%s answered %d: %.200q", path, resp.status, resp.body)
+}
+
+// verdicts are errors that settle a question as far as one gateway can; the strongest is first. Without one, the question
+// is asked again.
+func verdicts() []error {
+	return []error{ErrRejected, ErrCorrupt, ErrTooLarge, ErrNotFound}
+}
+
+// anyGateway asks the gateways in order until one gives an answer. If none does, the strongest verdict wins; if there was
+// not even a verdict, all are asked again after a pause.
+func anyGateway[T any](ctx context.Context, c *Client, ask func(context.Context, *gateway) (T, error)) (T, error) {
+	return retry(ctx, c, func() (T, error) {
+		var zero T
+		failures := make([]error, 0, len(c.gateways))
+		for _, g := range c.gateways {
+			v, err := ask(ctx, g)
+			if err == nil {
+				return v, nil
+			}
+			failures = append(failures, fmt.Errorf("%s: %w", g.base, err))
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		return zero, strongest(failures)
+	})
+}
+
+// retry repeats a call that failed without a verdict, and names what is left at the end.
+func retry[T any](ctx context.Context, c *Client, call func() (T, error)) (T, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = c.retryDelay
+	v, err := backoff.Retry(ctx, func() (T, error) {
+		v, err := call()
+		if err != nil && isVerdict(err) {
+			err = backoff.Permanent(err)
+		}
+		return v, err
+	}, backoff.WithBackOff(pause), backoff.WithMaxTries(c.tries))
+	var permanent *backoff.PermanentError
+	if errors.As(err, &permanent) {
+		err = permanent.Unwrap() // the last try returns it wrapped
+	}
+	if err != nil && !isVerdict(err) {
+		return v, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return v, err
+}
+
+func isVerdict(err error) bool {
+	for _, v := range verdicts() {
+		if errors.Is(err, v) {
+			return true
+		}
+	}
+	return false
+}
+
+func strongest(failures []error) error {
+	for _, v := range verdicts() {
+		for _, err := range failures {
+			if errors.Is(err, v) {
+				return err
+			}
+		}
+	}
+	return errors.Join(failures...)
+}

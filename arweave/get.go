@@ -1,0 +1,216 @@
+package arweave
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/aopeer/aopeer/arweave/ans104"
+)
+
+// Get fetches an item and verifies it. Three ways lead to its bytes, tried in this order: our own gateways give them as
+// they are; any gateway gives the parts, from which they are put together; and the bundle that carries the item holds
+// them, for items whose parts do not survive the index.
+func (c *Client) Get(ctx context.Context, id ans104.ID) (*ans104.Item, error) {
+	item, err := anyGateway(ctx, c, func(ctx context.Context, g *gateway) (*ans104.Item, error) {
+		return c.itemFrom(ctx, g, id)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get item %s: %w", id, err)
+	}
+	return item, nil
+}
+
+func (c *Client) itemFrom(ctx context.Context, g *gateway, id ans104.ID) (*ans104.Item, error) {
+	var first error
+	if !g.lacksItems.Load() {
+		item, err := c.wholeItem(ctx, g, id)
+		if err == nil {
+			g.servesItems.Store(true)
+			return item, nil
+		}
+		if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
+			return nil, err
+		}
+		if errors.Is(err, ErrNotFound) && g.servesItems.Load() {
+			return nil, err
+		}
+		first = err
+	}
+	node, err := c.nodeByID(ctx, g, id)
+	if err != nil {
+		return nil, stronger(first, err)
+	}
+	item, partsErr := c.itemFromParts(ctx, g, id, node)
+	if partsErr == nil {
+		g.lacksItems.Store(true)
+		return item, nil
+	}
+	if node.bundledIn() == nil {
+		return nil, c.noItem(ctx, g, id, stronger(first, partsErr))
+	}
+	item, err = c.itemFromBundle(ctx, g, id, *node.bundledIn())
+	if err != nil {
+		return nil, stronger(partsErr, err)
+	}
+	return item, nil
+}
+
+// stronger keeps the more telling of two failures of one gateway; a may be nil.
+func stronger(a, b error) error {
+	if a == nil {
+		return b
+	}
+	return strongest([]error{b, a})
+}
+
+// noItem tells a base-layer transaction, which is no item, from an item that is not intact.
+func (c *Client) noItem(ctx context.Context, g *gateway, id ans104.ID, cause error) error {
+	body, err := c.get(ctx, g, "/tx/"+id.String(), maxAnswer)
+	if err != nil {
+		return cause
+	}
+	if tx, err := ParseTx(body); err != nil || tx.ID != id || tx.Bare().Verify() != nil {
+		return cause
+	}
+	return fmt.Errorf("%w: %s is a base-layer transaction, not an item", ErrNotFound, id)
+}
+
+// checkItem is the one place where bytes of a gateway become an item.
+func checkItem(raw []byte, id ans104.ID) (*ans104.Item, error) {
+	item, err := ans104.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if item.ID() != id {
+		return nil, fmt.Errorf("%w: another item, %s", ErrCorrupt, item.ID())
+	}
+	if err := item.Verify(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return item, nil
+}
+
+func (c *Client) wholeItem(ctx context.Context, g *gateway, id ans104.ID) (*ans104.Item, error) {
+	raw, err := c.get(ctx, g, "/item/"+id.String(), c.maxItem)
+	if err != nil {
+		return nil, err
+	}
+	return checkItem(raw, id)
+}
+
+// itemFromParts puts an item together from the index and its data. Nothing of it is trusted: a part that is not the
+// original gives bytes that do not verify.
+func (c *Client) itemFromParts(ctx context.Context, g *gateway, id ans104.ID, node *graphNode) (*ans104.Item, error) {
+	if err := textTags(node.Tags); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	signature, err := decode64(node.Signature)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the index has no signature", ErrCorrupt)
+	}
+	owner, err := decode64(node.Owner.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the index has no owner key", ErrCorrupt)
+	}
+	types := signatureTypes(len(signature), len(owner))
+	if len(types) == 0 {
+		return nil, fmt.Errorf("%w: no signature type has %d and %d bytes", ErrCorrupt, len(signature), len(owner))
+	}
+	target, err := decode64(node.Recipient)
+	if err != nil || (len(target) != 0 && len(target) != hashSize) {
+		return nil, fmt.Errorf("%w: recipient malformed", ErrCorrupt)
+	}
+	anchor, err := indexAnchor(node.Anchor)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := ans104.EncodeTags(node.Tags)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	data, err := c.get(ctx, g, "/raw/"+id.String(), c.maxItem)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range types {
+		raw := make([]byte, 0, 2+len(signature)+len(owner)+2*(1+hashSize)+16+len(tags)+len(data))
+		raw = binary.LittleEndian.AppendUint16(raw, uint16(t))
+		raw = append(append(raw, signature...), owner...)
+		raw = appendOptional(raw, target)
+		raw = appendOptional(raw, anchor)
+		raw = binary.LittleEndian.AppendUint64(raw, uint64(len(node.Tags)))
+		raw = binary.LittleEndian.AppendUint64(raw, uint64(len(tags)))
+		raw = append(append(raw, tags...), data...)
+		var item *ans104.Item
+		if item, err = checkItem(raw, id); err == nil {
+			return item, nil
+		}
+	}
+	return nil, err
+}
+
+// signatureTypes lists the types that a signature and a key of these lengths can be; the index does not say.
+func signatureTypes(signature, owner int) []ans104.SignatureType {
+	switch [2]int{signature, owner} {
+	case [2]int{512, 512}:
+		return []ans104.SignatureType{ans104.Arweave}
+	case [2]int{64, 32}:
+		return []ans104.SignatureType{ans104.Ed25519, ans104.Solana}
+	case [2]int{65, 65}:
+		return []ans104.SignatureType{ans104.Ethereum}
+	case [2]int{65, 42}:
+		return []ans104.SignatureType{ans104.TypedEthereum}
+	}
+	return nil
+}
+
+// indexAnchor reads an anchor as gateways spell it: base64url, or the bytes as they are when those are text.
+func indexAnchor(text string) ([]byte, error) {
+	if len(text) == 0 || len(text) == hashSize {
+		return []byte(text), nil
+	}
+	anchor, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(anchor) != hashSize {
+		return nil, fmt.Errorf("%w: anchor malformed", ErrCorrupt)
+	}
+	return anchor, nil
+}
+
+func appendOptional(raw, field []byte) []byte {
+	if len(field) == 0 {
+		return append(raw, 0)
+	}
+	return append(append(raw, 1), field...)
+}
+
+// itemFromBundle fetches the carrier's data and picks the item out of it.
+func (c *Client) itemFromBundle(ctx context.Context, g *gateway, id, bundle ans104.ID) (*ans104.Item, error) {
+	data, err := c.get(ctx, g, "/raw/"+bundle.String(), c.maxItem)
+	if errors.Is(err, ErrNotFound) {
+		// Nodes have no /raw/, but give a transaction's data in base64url.
+		var text []byte
+		if text, err = c.get(ctx, g, "/tx/"+bundle.String()+"/data", c.maxItem/3*4+4); err == nil {
+			data, err = decode64(string(text))
+			if err != nil {
+				err = fmt.Errorf("%w: bundle is not base64url", ErrCorrupt)
+			}
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries, err := ans104.ParseBundle(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: bundle %s: %w", ErrCorrupt, bundle, err)
+	}
+	for _, e := range entries {
+		if e.ID == id {
+			// A copy, so that one item does not keep its whole bundle in memory.
+			return checkItem(append([]byte(nil), e.Raw...), id)
+		}
+	}
+	return nil, fmt.Errorf("%w: bundle %s does not carry the item", ErrCorrupt, bundle)
+}
