@@ -1,0 +1,254 @@
+package cu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/attest"
+	"github.com/aopeer/aopeer/internal/store"
+)
+
+// settler settles claims: batches of consecutive slots, handed to the archive when the oldest claim is BatchAge old at
+// most, or when a batch is full. The cursor of a process moves only after the archive has the batch, so a crash repeats a
+// batch and never skips a slot.
+type settler struct {
+	unit *Unit
+
+	lock  sync.Mutex
+	fresh map[ao.ID]bool // with claims since the last round
+	due   map[ao.ID]bool // with claims from before it
+}
+
+// settleAtOnce is how many processes are settled side by side; one that is busy holds up no other.
+const settleAtOnce = 8
+
+func newSettler(u *Unit) *settler {
+	return &settler{unit: u, fresh: make(map[ao.ID]bool), due: make(map[ao.ID]bool)}
+}
+
+func settledKey(process ao.ID) string { return "cu/settled/" + process.String() }
+
+func rootKey(process ao.ID) string { return "cu/root/" + process.String() }
+
+// mark says that a process has new claims.
+func (s *settler) mark(process ao.ID) {
+	if s.unit.cfg.Archive == nil {
+		return
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if !s.due[process] {
+		s.fresh[process] = true
+	}
+}
+
+func (s *settler) size() int {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return len(s.fresh) + len(s.due)
+}
+
+// noteRoot keeps the newest root that was computed, for a batch that ends there after the state has left memory.
+func (s *settler) noteRoot(process ao.ID, at stateAt) error {
+	var b store.Batch
+	b.Put(rootKey(process), append(slotBytes(at.slot), at.root[:]...))
+	if err := s.unit.cfg.Store.Commit(&b); err != nil {
+		return storeFault("note state root", err)
+	}
+	return nil
+}
+
+// run settles until ctx ends. Half the age as the round's length keeps every claim below the age.
+func (s *settler) run(ctx context.Context) {
+	if s.unit.cfg.Archive == nil {
+		<-ctx.Done()
+		return
+	}
+	if err := s.recover(); err != nil {
+		s.unit.cfg.Log.Error("claims of earlier runs are not settled", "err", err)
+	}
+	tick := time.NewTicker(max(s.unit.cfg.BatchAge/2, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.round(ctx)
+		}
+	}
+}
+
+// recover marks every process that has claims beyond its cursor.
+func (s *settler) recover() error {
+	for after := ""; ; {
+		page, err := s.unit.cfg.Store.Scan(nextPrefix, after, store.MaxScan)
+		if err != nil {
+			return storeFault("find unsettled claims", err)
+		}
+		for _, pair := range page {
+			after = pair.Key
+			id, err := ao.ParseID(strings.TrimPrefix(pair.Key, nextPrefix))
+			if err != nil {
+				continue
+			}
+			from, err := readSlot(s.unit.cfg.Store, settledKey(id))
+			if err != nil {
+				return err
+			}
+			next, err := readSlot(s.unit.cfg.Store, pair.Key)
+			if err != nil {
+				return err
+			}
+			if from < next {
+				s.mark(id)
+			}
+		}
+		if len(page) < store.MaxScan {
+			return nil
+		}
+	}
+}
+
+// round settles what was marked before the last round; what fails stays for the next.
+func (s *settler) round(ctx context.Context) {
+	s.lock.Lock()
+	work := s.due
+	s.due = make(map[ao.ID]bool)
+	s.lock.Unlock()
+
+	places := make(chan struct{}, settleAtOnce)
+	var all sync.WaitGroup
+	for id := range work {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			if err := s.settle(ctx, id); err != nil && ctx.Err() == nil {
+				s.unit.cfg.Log.Warn("claims are not settled yet", "process", id, "err", err)
+				s.mark(id)
+			}
+		})
+	}
+	all.Wait()
+
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	for id := range s.fresh {
+		s.due[id] = true
+	}
+	clear(s.fresh)
+}
+
+// settle hands over all claims that a process has now.
+func (s *settler) settle(ctx context.Context, process ao.ID) error {
+	u := s.unit
+	from, err := readSlot(u.cfg.Store, settledKey(process))
+	if err != nil {
+		return err
+	}
+	root, err := s.newestRoot(ctx, process)
+	if err != nil {
+		return err
+	}
+	to, err := readSlot(u.cfg.Store, nextKey(process))
+	if err != nil {
+		return err
+	}
+	for from < to {
+		claims, err := s.claims(process, from, to)
+		if err != nil {
+			return err
+		}
+		// A batch ends where the root is known, if that is within it.
+		var state *attest.Hash
+		if root != nil && root.slot >= from && root.slot < from+ao.Slot(len(claims)) {
+			claims = claims[:root.slot-from+1]
+			state = &root.root
+		}
+		batch, err := attest.SignBatch(u.cfg.Signer, claims, state)
+		if err != nil {
+			return err
+		}
+		if err := u.cfg.Archive.Put(ctx, batch.Item()); err != nil {
+			return fmt.Errorf("hand over batch of claims: %w", err)
+		}
+		from += ao.Slot(len(claims))
+		var b store.Batch
+		b.Put(settledKey(process), slotBytes(from))
+		if err := u.cfg.Store.Commit(&b); err != nil {
+			return storeFault("move settlement cursor", err)
+		}
+		u.tally(func(c *Counters) { c.Batches++ })
+	}
+	return nil
+}
+
+// newestRoot is the root where the process stands, if it is in memory, else the last one noted; nil if there is none.
+func (s *settler) newestRoot(ctx context.Context, process ao.ID) (*stateAt, error) {
+	var at *stateAt
+	err := s.unit.do(ctx, process, &task{rest: true, visit: func(life context.Context, p *worker) error {
+		if p.replay == nil || p.replay.cursor.Next == 0 {
+			return nil
+		}
+		now, err := p.stateRoot(life)
+		at = &now
+		return err
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("compute state root: %w", err)
+	}
+	if at != nil {
+		return at, nil
+	}
+	raw, err := s.unit.cfg.Store.Get(rootKey(process))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storeFault("read state root", err)
+	}
+	in := input{b: raw}
+	at = &stateAt{slot: ao.Slot(in.uint(8))}
+	in.hash(&at.root)
+	if in.short || len(in.b) != 0 {
+		return nil, nil
+	}
+	return at, nil
+}
+
+// claims reads consecutive claims from slot from on, below to, at most a batch full.
+func (s *settler) claims(process ao.ID, from, to ao.Slot) ([]attest.Claim, error) {
+	prefix := answerPrefix(process)
+	after := prefix // sorts before every answer
+	if from > 0 {
+		after = answerKey(process, from-1)
+	}
+	want := int(min(uint64(to-from), attest.MaxBatch))
+	claims := make([]attest.Claim, 0, want)
+	for len(claims) < want {
+		page, err := s.unit.cfg.Store.Scan(prefix, after, min(want-len(claims), 64))
+		if err != nil {
+			return nil, storeFault("read claims", err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, pair := range page {
+			c, _, err := decodeClaim(pair.Value)
+			if err != nil || c.Process != process || c.Nonce != from+ao.Slot(len(claims)) {
+				return nil, fmt.Errorf("claim for slot %d: %w", from+ao.Slot(len(claims)), errRecord)
+			}
+			claims = append(claims, c)
+			after = pair.Key
+		}
+	}
+	if len(claims) == 0 {
+		return nil, fmt.Errorf("claim for slot %d: %w", from, errRecord)
+	}
+	return claims, nil
+}

@@ -1,0 +1,98 @@
+package cu
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/units"
+)
+
+// Compute implements units.Computer. A stored answer is given as it is; otherwise the process's own goroutine replays
+// the log up to the slot, for all who wait. A caller who leaves does not stop it.
+func (u *Unit) Compute(ctx context.Context, process ao.ID, slot ao.Slot) (units.Answer, error) {
+	o, err := u.stored(process, slot)
+	if err != nil {
+		return units.Answer{}, refusal(err)
+	}
+	if o != nil {
+		u.tally(func(c *Counters) { c.Stored++ })
+	} else {
+		t := &task{slot: slot}
+		if err := u.do(ctx, process, t); err != nil {
+			return units.Answer{}, refusal(err)
+		}
+		o = t.found
+	}
+	a, err := u.sign(o)
+	if err != nil {
+		u.logContradiction(process, slot, err)
+		return units.Answer{}, refusal(err)
+	}
+	return a, nil
+}
+
+// State implements units.Computer: it evaluates to the log's head first.
+func (u *Unit) State(ctx context.Context, process ao.ID) (units.StateInfo, error) {
+	var info units.StateInfo
+	err := u.atHead(ctx, process, func(life context.Context, p *worker) error {
+		at, err := p.stateRoot(life)
+		info = units.StateInfo{Slot: at.slot, Root: at.root, Memory: at.memory}
+		return err
+	})
+	if err != nil {
+		return units.StateInfo{}, refusal(err)
+	}
+	return info, nil
+}
+
+// DryRun implements units.Computer: at the log's head, on a copy.
+func (u *Unit) DryRun(ctx context.Context, process ao.ID, q ao.Query) (ao.Result, error) {
+	var result ao.Result
+	err := u.atHead(ctx, process, func(life context.Context, p *worker) (err error) {
+		both, cancel := context.WithCancel(ctx) // the caller's patience and the unit's life
+		defer cancel()
+		defer context.AfterFunc(life, cancel)()
+		if err := p.unit.enterWork(both); err != nil {
+			return err
+		}
+		defer p.unit.leaveWork()
+		result, err = p.unit.cfg.Machine.DryRun(both, p.replay.state, q, p.replay.last)
+		if err != nil && both.Err() == nil { // the machine itself failed: its state is not trusted any more
+			p.cool(false)
+		}
+		return err
+	})
+	if err != nil {
+		return ao.Result{}, refusal(err)
+	}
+	return result, nil
+}
+
+// atHead calls visit once the process is evaluated to the head that its log has now.
+func (u *Unit) atHead(ctx context.Context, process ao.ID, visit visitor) error {
+	log, err := u.cfg.Directory.Log(ctx, process)
+	if err != nil {
+		return fmt.Errorf("find log: %w", err)
+	}
+	next, err := log.Next(ctx, process)
+	if err != nil {
+		return fmt.Errorf("ask for the log's head: %w", err)
+	}
+	if next == 0 {
+		return fmt.Errorf("slot 0: %w", errNotYet)
+	}
+	return u.do(ctx, process, &task{slot: next - 1, visit: visit, checked: true})
+}
+
+// Rewind takes the state back to the newest checkpoint before the slot and drops those after it; whoever asks next has
+// the slots since then evaluated again and compared with the stored answers, which stay.
+func (u *Unit) Rewind(ctx context.Context, process ao.ID, slot ao.Slot) error {
+	err := u.do(ctx, process, &task{rest: true, visit: func(_ context.Context, p *worker) error {
+		return p.rewind(slot)
+	}})
+	if err != nil {
+		return refusal(err)
+	}
+	return nil
+}

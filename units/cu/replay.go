@@ -1,0 +1,152 @@
+package cu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/attest"
+	"github.com/aopeer/aopeer/units"
+	"github.com/aopeer/aopeer/wasmvm"
+)
+
+// replayer takes one process through its log. It checks every entry before it evaluates it, so that a result exists
+// only for a slot of a sound log. One goroutine uses it at a time.
+type replayer struct {
+	machine wasmvm.Machine
+	hosts   hosts
+	genesis wasmvm.Genesis
+	cursor  ao.Cursor
+	last    ao.AssignmentFields // of the last evaluated slot; meaningless before slot 0
+	state   wasmvm.State        // nil before slot 0 and after a fault of the machine
+	seen    seen
+}
+
+// hosts is the part of a directory that a replay asks at every slot.
+type hosts interface {
+	HostAt(ctx context.Context, process ao.ID, nonce ao.Slot) (units.SignaturePolicy, error)
+}
+
+// evaluated is what a slot brought forth.
+type evaluated struct {
+	slot    ao.Slot
+	message ao.ID
+	head    attest.Hash
+	result  ao.Result
+	digest  attest.Hash
+}
+
+func newReplayer(m wasmvm.Machine, h hosts, g wasmvm.Genesis, s seen) *replayer {
+	return &replayer{machine: m, hosts: h, genesis: g, cursor: ao.NewCursor(g.Process.ID()), seen: s}
+}
+
+// step checks the next entry and evaluates it. After an error either nothing has changed or the state is gone; after a
+// *badSlot nothing has changed.
+func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
+	next, err := r.check(ctx, e)
+	if err != nil {
+		return evaluated{}, err
+	}
+	slot := r.cursor.Next
+	effects, err := r.effects(e)
+	if err != nil {
+		return evaluated{}, err
+	}
+	duplicate := false
+	for _, k := range effects {
+		taken, err := r.seen.before(k, slot)
+		if err != nil {
+			return evaluated{}, err
+		}
+		duplicate = duplicate || taken
+	}
+	out := evaluated{slot: slot, message: e.Message.ID(), head: next.Link}
+	if duplicate {
+		out.result = ao.Result{Decision: ao.Duplicate}
+	} else {
+		if out.result, err = r.apply(ctx, e); err != nil {
+			return evaluated{}, fmt.Errorf("apply slot %d: %w", slot, err)
+		}
+		for _, k := range effects {
+			if err := r.seen.note(k, slot); err != nil {
+				r.close()
+				return evaluated{}, err
+			}
+		}
+	}
+	out.digest = attest.ResultDigest(out.result)
+	r.cursor, r.last = next, e.Assignment.Fields()
+	return out, nil
+}
+
+// check returns the cursor behind e. Faults of the log are *badSlot.
+func (r *replayer) check(ctx context.Context, e ao.Entry) (ao.Cursor, error) {
+	slot := r.cursor.Next
+	bad := func(err error) error { return &badSlot{slot: slot, err: err} }
+	if e.Assignment.IsZero() || e.Proof != ao.ProofAssignment {
+		return ao.Cursor{}, bad(fmt.Errorf("slot %d: %w", slot, errProof))
+	}
+	next := r.cursor
+	if err := next.Step(e); err != nil {
+		return ao.Cursor{}, bad(err)
+	}
+	policy, err := r.hosts.HostAt(ctx, r.cursor.Process, slot)
+	if err != nil {
+		return ao.Cursor{}, fmt.Errorf("ask who signs slot %d: %w", slot, err)
+	}
+	if owner := e.Assignment.Owner(); !policy.Allows(owner) {
+		return ao.Cursor{}, bad(fmt.Errorf("slot %d: %w: %s", slot, errSigner, owner))
+	}
+	return next, nil
+}
+
+// effects are the keys under which an entry takes effect at most once (§5.2.2): its message and, if it was pushed, the
+// digest that all copies of it share.
+func (r *replayer) effects(e ao.Entry) ([]seenKey, error) {
+	keys := []seenKey{{kind: seenMessage, hash: e.Message.ID()}}
+	if _, pushed := e.Message.Pushed(); pushed && r.cursor.Next > 0 {
+		d, err := ao.PushDigest(e.Message, r.genesis.Process.Trusts(e.Message.Owner()))
+		if err != nil {
+			return nil, &badSlot{slot: r.cursor.Next, err: fmt.Errorf("slot %d: %w", r.cursor.Next, err)}
+		}
+		keys = append(keys, seenKey{kind: seenPush, hash: d})
+	}
+	return keys, nil
+}
+
+func (r *replayer) apply(ctx context.Context, e ao.Entry) (ao.Result, error) {
+	if r.state == nil {
+		if r.cursor.Next != 0 {
+			return ao.Result{}, errors.New("no state")
+		}
+		var err error
+		if r.state, err = r.machine.Begin(ctx, r.genesis, nil); err != nil {
+			return ao.Result{}, err
+		}
+	}
+	// A slot begun is finished: what bounds it is fuel, and a machine that is stopped gives its state up.
+	s, result, err := r.machine.Apply(context.WithoutCancel(ctx), r.state, e)
+	r.state = s
+	if err != nil {
+		r.state = nil // the machine closed it
+		return ao.Result{}, err
+	}
+	return result, nil
+}
+
+// root is the root of the state as it stands, and the bytes of its memory.
+func (r *replayer) root() (attest.Hash, *wasmvm.Image, error) {
+	img, err := r.state.Image()
+	if err != nil {
+		return attest.Hash{}, nil, fmt.Errorf("take image: %w", err)
+	}
+	return attest.StateRoot(img), img, nil
+}
+
+func (r *replayer) close() {
+	if r.state != nil {
+		r.state.Close()
+		r.state = nil
+	}
+}
