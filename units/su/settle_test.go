@@ -1,0 +1,131 @@
+package su
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/internal/store"
+)
+
+func TestSettleAfterArchiveErrors(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
+	a.refuse = func([]*ans104.Item) error { return errors.New("gateway is down") }
+	u := newUnit(t, s, a)
+	run(t, u)
+	ps := []ao.ID{spawn(t, u, "one"), spawn(t, u, "two")}
+	for i := range 10 {
+		schedule(t, u, ps[i%2], message(t, ps[i%2], fmt.Sprint(i)))
+	}
+	a.until(t, "three attempts", func() bool { return a.calls >= 3 })
+	if st := u.Status(); st.Unsettled != 12 {
+		t.Errorf("%d unsettled while the archive is down, want 12", st.Unsettled)
+	}
+	a.change(func() { a.refuse = nil })
+	a.until(t, "24 items", func() bool { return len(a.taken) >= 24 })
+	for _, p := range ps {
+		inOrder(t, a, whole(t, s, p))
+	}
+}
+
+func TestSettleAfterRestart(t *testing.T) {
+	disk := store.NewCrashable()
+	u := newUnit(t, disk, newFakeArchive(100)) // does not run: nothing settles
+	p := spawn(t, u, "restart")
+	for i := range 300 {
+		schedule(t, u, p, message(t, p, fmt.Sprint(i)))
+	}
+	after, err := disk.Crash(0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = after.Close() })
+	a := newFakeArchive(100)
+	u = newUnit(t, after, a)
+	stop := run(t, u)
+	a.until(t, "all items", func() bool { return len(a.taken) >= 602 })
+	inOrder(t, a, whole(t, after, p))
+	a.until(t, "an empty queue", func() bool { return u.Status().Unsettled == 0 })
+	stop()
+	if left, err := after.Pending(settleQueue, 0, 1); err != nil || len(left) != 0 {
+		t.Errorf("the queue holds %d, %v", len(left), err)
+	}
+	if len(a.taken) != 602 {
+		t.Errorf("%d items were handed over, want 602", len(a.taken))
+	}
+}
+
+func TestAnItemTheArchiveWillNotHave(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
+	u := newUnit(t, s, a)
+	bad, good := spawn(t, u, "bad"), spawn(t, u, "good")
+	unwanted := message(t, bad, "unwanted")
+	a.refuse = func(items []*ans104.Item) error {
+		for _, it := range items {
+			if it.ID() == unwanted.ID() {
+				return fmt.Errorf("put: %w", arweave.ErrTooLarge)
+			}
+		}
+		return nil
+	}
+	schedule(t, u, bad, unwanted)
+	schedule(t, u, bad, message(t, bad, "behind it"))
+	schedule(t, u, good, message(t, good, "elsewhere"))
+	held, err := u.drain(t.Context())
+	if held != 1 || err != nil {
+		t.Errorf("held %d, %v; want 1", held, err)
+	}
+	if st := u.Status(); st.Unsettled != 2 {
+		t.Errorf("%d unsettled, want the unwanted one and the one behind it", st.Unsettled)
+	}
+	inOrder(t, a, whole(t, s, good))
+
+	a.refuse = nil
+	if held, err := u.drain(t.Context()); held != 0 || err != nil {
+		t.Errorf("then held %d, %v", held, err)
+	}
+	inOrder(t, a, whole(t, s, bad))
+}
+
+func TestDamagedRecordHoldsItsProcessBack(t *testing.T) {
+	disk := memory(t)
+	u := newUnit(t, disk, newFakeArchive(100))
+	bad, good := spawn(t, u, "bad"), spawn(t, u, "good")
+	schedule(t, u, bad, message(t, bad, "behind it"))
+	s := &faultyStore{Store: disk, damage: func(log string, records [][]byte) {
+		if log == logName(bad) {
+			records[0][40] ^= 1
+		}
+	}}
+	a := newFakeArchive(100)
+	u = newUnit(t, s, a)
+	held, err := u.drain(t.Context())
+	if held != 1 || err != nil || len(a.taken) != 2 {
+		t.Errorf("held %d, %v, %d items taken; want 1 and 2", held, err, len(a.taken))
+	}
+	inOrder(t, a, whole(t, disk, good))
+}
+
+func TestLargeEntriesGoInSeveralParcels(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
+	u := newUnit(t, s, a)
+	p := spawn(t, u, "large")
+	for i := range 5 {
+		data := make([]byte, 3<<20)
+		data[0] = byte(i)
+		schedule(t, u, p, message(t, p, string(data)))
+	}
+	if held, err := u.drain(t.Context()); held != 0 || err != nil {
+		t.Fatalf("held %d, %v", held, err)
+	}
+	if a.calls < 3 {
+		t.Errorf("%d parcels for 15 MiB", a.calls)
+	}
+	inOrder(t, a, whole(t, s, p)[:2])
+	if u.Status().Unsettled != 0 {
+		t.Errorf("%d unsettled", u.Status().Unsettled)
+	}
+}
