@@ -128,6 +128,12 @@ func (h *Host) compile(ctx context.Context, m ao.Module) (program, error) {
 			return nil, err
 		}
 		return p, nil
+	case FormatDefault:
+		p, err := newWASI(ctx, h.engine, m.Code())
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
 	}
 	return nil, fmt.Errorf("%w: %.64q", ErrFormat, m.Format())
 }
@@ -137,6 +143,8 @@ func (h *Host) Profile(g Genesis) string {
 	switch f := g.Module.Format(); f {
 	case FormatAOS:
 		return emscriptenProfile()
+	case FormatDefault:
+		return wasiProfile()
 	case FormatNative:
 		return FormatNative + ";" + string(g.Module.Code())
 	default:

@@ -1,0 +1,187 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/p2p"
+	"github.com/aopeer/aopeer/units/remote"
+)
+
+// Client is a guest of a network: it asks peers, serves nobody and keeps nothing.
+type Client struct {
+	Network   Network
+	Devnet    *DevnetFile // if the home is a running devnet's
+	P2P       *p2p.Node
+	Mesh      *remote.Mesh
+	Directory *remote.Directory
+	Archive   arweave.Archive
+	Store     store.Store // in memory
+	Signer    ans104.Signer
+	Address   string // of Signer
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// OpenClient joins the network of a home as a guest and waits until it knows units. The messages it sends are signed
+// by the home's wallet or, if there is none, by its unit key.
+func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err error) {
+	c := &Client{}
+	if c.Network, err = h.Network(); err != nil {
+		return nil, err
+	}
+	bootstrap, gateways := c.Network.Bootstrap, c.Network.Gateways
+	if d, err := h.LoadDevnet(); err == nil {
+		c.Devnet = &d
+		bootstrap = nil
+		for _, p := range d.Peers {
+			bootstrap = append(bootstrap, p.Addrs...)
+		}
+	}
+	cfg, err := h.LoadConfig()
+	if err != nil {
+		return nil, err
+	}
+	bootstrap = append(bootstrap, cfg.Bootstrap...)
+	if p, err := h.LoadPeer(); err == nil {
+		bootstrap = append(bootstrap, p.Addrs...)
+	}
+	if len(cfg.Gateways) > 0 {
+		gateways = cfg.Gateways
+	}
+	if len(bootstrap) == 0 {
+		return nil, fmt.Errorf("no peer of network %s is known: is the devnet or the peer of %s running?", c.Network.ID, h)
+	}
+	if err := c.openSigner(h, cfg); err != nil {
+		return nil, err
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make guest key: %w", err)
+	}
+	if c.P2P, err = p2p.New(p2p.Config{
+		Key: key, Listen: []string{}, Bootstrap: bootstrap, Network: c.Network.ID, Log: log,
+	}); err != nil {
+		return nil, err
+	}
+	reader, err := arweave.NewClient(arweave.ClientConfig{Gateways: gateways})
+	if err != nil {
+		return nil, err
+	}
+	c.Archive = arweave.NewArchive(reader, nil)
+	c.Store = store.NewMemory()
+	guest := ans104.NewEd25519Signer(key)
+	if c.Mesh, err = remote.NewMesh(c.P2P, c.Network.ID, guest, "", nil, log); err != nil {
+		return nil, err
+	}
+	c.Directory = remote.NewDirectory(c.Network.ID, Address(key), c.P2P, c.Mesh, c.Archive, c.Store, log)
+	return c, c.start(ctx, bootstrap)
+}
+
+// openSigner picks the key that signs the user's messages.
+func (c *Client) openSigner(h Home, cfg Config) error {
+	path := h.Wallet()
+	if cfg.Wallet != "" {
+		path = cfg.Wallet
+	}
+	w, err := arweave.LoadWallet(path)
+	switch {
+	case err == nil:
+		c.Signer, c.Address = w.Signer(), w.Address()
+		return nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	key, err := h.LoadKey()
+	if err != nil {
+		return err
+	}
+	c.Signer, c.Address = ans104.NewEd25519Signer(key), Address(key)
+	return nil
+}
+
+// start connects to the first peer that answers and takes over what units it knows.
+func (c *Client) start(ctx context.Context, bootstrap []string) error {
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c.stop = stop
+	c.done.Go(func() { _ = c.P2P.Run(life) }) // a guest that lost its host sees it in the next call
+	if err := c.P2P.Await(ctx); err != nil {
+		c.Close()
+		return fmt.Errorf("start guest: %w", err)
+	}
+	c.done.Go(func() { _ = c.Mesh.Run(life) })
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if err := c.P2P.Connect(ctx, bootstrap...); err != nil && len(c.P2P.Peers()) == 0 {
+		c.Close()
+		return fmt.Errorf("no peer of network %s answers: is it running? %w", c.Network.ID, err)
+	}
+	for _, p := range c.P2P.Peers() {
+		if c.Mesh.Pull(ctx, p.ID) == nil && len(c.Mesh.Roster.With("")) > 0 {
+			return nil
+		}
+	}
+	c.Close()
+	return fmt.Errorf("the peers of network %s know no unit yet: try again in a moment", c.Network.ID)
+}
+
+// Close leaves the network.
+func (c *Client) Close() {
+	c.stop()
+	c.done.Wait()
+	_ = c.Store.Close() // it was in memory
+}
+
+// Defaults are the module, scheduler and authority of new processes, from the devnet, the network file or the mesh.
+func (c *Client) Defaults() Genesis {
+	g := c.Network.Genesis
+	if d := c.Devnet; d != nil {
+		g = Genesis{Module: d.Module, Scheduler: d.Scheduler, Authority: d.Authority}
+	}
+	if us := c.Mesh.Roster.With(remote.RoleScheduler); g.Scheduler == "" && len(us) > 0 {
+		g.Scheduler = us[0].Address
+	}
+	if us := c.Mesh.Roster.With(remote.RoleMessenger); g.Authority == "" && len(us) > 0 {
+		g.Authority = us[0].Address
+	}
+	return g
+}
+
+// Finality is how final a slot is (§5.3): acked by its scheduler, or settled(k) on Arweave, both the assignment and
+// the message, the shallower one counting.
+func (c *Client) Finality(ctx context.Context, a ao.Assignment) string {
+	depth := uint64(0)
+	for i, id := range []ao.ID{a.ID(), a.Message()} {
+		conf, err := c.Archive.Confirm(ctx, id)
+		if err != nil || conf.Depth == 0 {
+			return "acked"
+		}
+		if i == 0 || conf.Depth < depth {
+			depth = conf.Depth
+		}
+	}
+	return fmt.Sprintf("settled(%d)", depth)
+}
+
+// LoadPeer reads peer.json of a running peer.
+func (h Home) LoadPeer() (PeerFile, error) {
+	var p PeerFile
+	raw, err := os.ReadFile(h.Peer())
+	if err != nil {
+		return p, err
+	}
+	return p, unmarshalFile(h.Peer(), raw, &p)
+}

@@ -1,0 +1,179 @@
+package node
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/p2p"
+)
+
+// Home is a peer's folder: its key, config, network file, store and caches.
+type Home string
+
+// The files of a home.
+func (h Home) key() string     { return filepath.Join(string(h), "unit.key") }
+func (h Home) config() string  { return filepath.Join(string(h), "config.toml") }
+func (h Home) network() string { return filepath.Join(string(h), "network.item") }
+func (h Home) store() string   { return filepath.Join(string(h), "store") }
+func (h Home) cache() string   { return filepath.Join(string(h), "cache") }
+func (h Home) devnet() string  { return filepath.Join(string(h), "devnet.json") }
+
+// Wallet is where the Arweave wallet lies unless the config names another file.
+func (h Home) Wallet() string { return filepath.Join(string(h), "wallet.json") }
+
+// Peer is the file that a running peer keeps with its ID and addresses.
+func (h Home) Peer() string { return filepath.Join(string(h), "peer.json") }
+
+// Make creates the folder, private.
+func (h Home) Make() error {
+	if err := os.MkdirAll(string(h), 0o700); err != nil {
+		return fmt.Errorf("make home: %w", err)
+	}
+	return nil
+}
+
+// LoadKey reads the unit key. A key that others can read is refused.
+func (h Home) LoadKey() (ed25519.PrivateKey, error) {
+	info, err := os.Stat(h.key())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no unit key in %s: make one with `aopeer init --home %s`", h, h)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read unit key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("unit key %s can be read by others: run `chmod 600 %s`", h.key(), h.key())
+	}
+	raw, err := readBounded(h.key(), 1024)
+	if err != nil {
+		return nil, fmt.Errorf("read unit key: %w", err)
+	}
+	seed, err := base64.RawURLEncoding.DecodeString(strings.TrimSpace(string(raw)))
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("unit key %s is damaged: it must be 43 base64url characters", h.key())
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// EnsureKey reads the unit key or makes one, 0600.
+func (h Home) EnsureKey() (ed25519.PrivateKey, error) {
+	if _, err := os.Stat(h.key()); err == nil {
+		return h.LoadKey()
+	}
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := rand.Read(seed); err != nil {
+		return nil, fmt.Errorf("make unit key: %w", err)
+	}
+	if err := writeFile(h.key(), []byte(base64.RawURLEncoding.EncodeToString(seed)+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("write unit key: %w", err)
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// Address is the address of a unit key.
+func Address(key ed25519.PrivateKey) string {
+	a, err := ans104.Address(ans104.Ed25519, key.Public().(ed25519.PublicKey))
+	if err != nil { // an Ed25519 key always has one
+		panic(err)
+	}
+	return a
+}
+
+// LoadConfig reads config.toml; a home without one has the defaults. Unknown keys are refused, because they are
+// misspelt ones.
+func (h Home) LoadConfig() (Config, error) {
+	cfg := DefaultConfig()
+	raw, err := readBounded(h.config(), 1<<20)
+	if errors.Is(err, fs.ErrNotExist) {
+		return cfg, nil
+	}
+	if err != nil {
+		return cfg, fmt.Errorf("read config: %w", err)
+	}
+	dec := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
+	if err := dec.Decode(&cfg); err != nil {
+		var strict *toml.StrictMissingError
+		if errors.As(err, &strict) {
+			return cfg, fmt.Errorf("config %s: unknown setting:\n%s", h.config(), strict.String())
+		}
+		return cfg, fmt.Errorf("config %s: %w", h.config(), err)
+	}
+	return cfg, nil
+}
+
+// SaveConfig writes config.toml.
+func (h Home) SaveConfig(cfg Config) error {
+	b, err := toml.Marshal(cfg)
+	if err != nil {
+		return fmt.Errorf("write config: %w", err)
+	}
+	return writeFile(h.config(), b, 0o600)
+}
+
+// Network is the network that the home has joined.
+func (h Home) Network() (Network, error) {
+	n, err := LoadNetwork(h.network())
+	if errors.Is(err, fs.ErrNotExist) {
+		return n, fmt.Errorf("%s has joined no network: run `aopeer init --home %s --network FILE`, or `aopeer devnet`", h, h)
+	}
+	return n, err
+}
+
+// Join keeps the network file. A home cannot change its network, because what its key has signed belongs to one.
+func (h Home) Join(n Network) error {
+	if old, err := LoadNetwork(h.network()); err == nil && old.ID != n.ID {
+		return fmt.Errorf("%s belongs to network %s already: use another --home for %s", h, old.ID, n.ID)
+	}
+	return writeFile(h.network(), n.Raw(), 0o644)
+}
+
+// writeFile replaces a file whole or not at all.
+func writeFile(path string, b []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func writeJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(b, '\n'), 0o644)
+}
+
+func unmarshalFile(path string, raw []byte, v any) error {
+	if err := json.Unmarshal(raw, v); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// peerID is the libp2p identity of a unit key.
+func peerID(key ed25519.PrivateKey) (string, error) {
+	id, err := p2p.PeerIDFromKey(key.Public().(ed25519.PublicKey))
+	if err != nil {
+		return "", err
+	}
+	return id.String(), nil
+}
