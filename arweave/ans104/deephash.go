@@ -21,6 +21,9 @@ func DeepHash(chunks ...[]byte) [48]byte {
 // DeepHashData is the deep hash of the list of the prefix blobs and one last blob, the n bytes that data
 // yields. It holds none of them in memory and reads no further than n.
 func DeepHashData(prefix [][]byte, data io.Reader, n int64) ([48]byte, error) {
+	if n < 0 {
+		return [48]byte{}, fmt.Errorf("hash data: %w: %d bytes", ErrTooShort, n)
+	}
 	acc := listHash(len(prefix) + 1)
 	for _, c := range prefix {
 		acc = foldBlob(acc, c)

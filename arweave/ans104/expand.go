@@ -33,7 +33,18 @@ func (it *Item) IsBundle() bool {
 // error names the first of these faults. It stops at MaxItems, and at any other error of visit, which it
 // returns as it is. Memory is bounded by MaxDepth, not by what the headers claim.
 func Expand(raw []byte, visit func(depth int, it *Item) error) error {
-	w := expansion{visit: visit}
+	return (&expansion{visit: visit, limit: MaxItems}).walk(raw)
+}
+
+type expansion struct {
+	visit  func(depth int, it *Item) error
+	limit  int
+	stack  []bundleCursor
+	seen   int
+	faults []error
+}
+
+func (w *expansion) walk(raw []byte) error {
 	if err := w.open(raw); err != nil {
 		return err
 	}
@@ -43,7 +54,7 @@ func Expand(raw []byte, visit func(depth int, it *Item) error) error {
 			w.stack = w.stack[:len(w.stack)-1]
 			continue
 		}
-		if w.seen == MaxItems {
+		if w.seen == w.limit {
 			w.faults = append(w.faults, ErrTooManyItems)
 			break
 		}
@@ -53,13 +64,6 @@ func Expand(raw []byte, visit func(depth int, it *Item) error) error {
 		}
 	}
 	return errors.Join(w.faults...)
-}
-
-type expansion struct {
-	visit  func(depth int, it *Item) error
-	stack  []bundleCursor
-	seen   int
-	faults []error
 }
 
 func (w *expansion) open(raw []byte) error {
