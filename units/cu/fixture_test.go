@@ -2,12 +2,15 @@ package cu_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
@@ -81,6 +84,31 @@ type state struct {
 	wasmvm.State
 	m    *machine
 	once sync.Once
+}
+
+// Image is the state in a page of memory and, where the host keeps it, in the tail.
+func (s *state) Image() (*wasmvm.Image, error) {
+	img, err := s.State.Image()
+	if err != nil {
+		return nil, err
+	}
+	page := make([]byte, wasmvm.PageSize)
+	copy(page, img.Tail())
+	page[len(page)-1] = 1
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		return nil, err
+	}
+	packed := enc.EncodeAll(page, nil)
+	b := []byte("AOPIMG\x00\x01")
+	b = binary.LittleEndian.AppendUint64(b, 1<<16)
+	b = binary.LittleEndian.AppendUint32(b, 1)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(img.Tail())))
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(packed)))
+	b = binary.LittleEndian.AppendUint32(b, 3) // the page's index
+	b = append(append(b, img.Tail()...), packed...)
+	sum := sha256.Sum256(b)
+	return wasmvm.DecodeImage(append(b, sum[:]...), 1<<16)
 }
 
 func (s *state) Close() { s.once.Do(func() { s.m.open.Add(-1); s.State.Close() }) }
@@ -352,7 +380,7 @@ func (w *world) config() cu.Config {
 func (w *world) spawn(t testing.TB, name string) ao.Message {
 	t.Helper()
 	m, err := ao.SignProcess(w.owner, w.module.ID(), unitstest.Address(w.scheduler),
-		ao.Tags{{Name: "Name", Value: name}, {Name: "Authority", Value: unitstest.Address(w.messenger)}}, nil)
+		ao.Tags{{Name: "Name", Value: name}, {Name: "Authority", Value: unitstest.Address(w.messenger)}}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,11 +132,12 @@ func (p *worker) run(life context.Context) {
 		if tasks == nil {
 			return
 		}
-		err := life.Err()
-		if err != nil {
-			err = errClosed
-		} else {
+		var err error
+		if life.Err() == nil {
 			err = p.turn(life, tasks)
+		}
+		if life.Err() != nil {
+			err = errClosed
 		}
 		if err != nil {
 			p.finish(tasks, err)

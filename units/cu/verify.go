@@ -161,11 +161,13 @@ func (v *verifier) begin(ctx context.Context) error {
 
 // replayLog evaluates all that the archive lists. Errors: *badSlot, what reading and the machine fail with.
 func (v *verifier) replayLog(ctx context.Context) error {
-	total, err := v.cfg.Log.Next(ctx, v.cfg.Process)
-	if err != nil {
-		return fmt.Errorf("measure log: %w", err)
-	}
-	if total == 0 {
+	total, fault := v.cfg.Log.Next(ctx, v.cfg.Process)
+	if fault != nil {
+		if fault = fmt.Errorf("measure log: %w", fault); !isLogFault(fault) {
+			return fault
+		}
+		total = ^ao.Slot(0) // there is a hole somewhere: what stands before it is replayed all the same
+	} else if total == 0 {
 		return &badSlot{err: fmt.Errorf("slot 0: the archive holds no slot of this process")}
 	}
 	for v.replay.cursor.Next < total {
@@ -173,20 +175,33 @@ func (v *verifier) replayLog(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, e := range entries {
-			if err := ctx.Err(); err != nil {
-				return fmt.Errorf("verify: %w", err)
+		if len(entries) == 0 {
+			if fault == nil {
+				fault = fmt.Errorf("slot %d: %w: %d slots are listed", v.replay.cursor.Next, ao.ErrGap, total)
 			}
-			out, err := v.replay.step(ctx, e)
-			if err != nil {
+			return &badSlot{slot: v.replay.cursor.Next, err: fault}
+		}
+		for _, e := range entries {
+			if err := v.step(ctx, e); err != nil {
 				return err
 			}
-			v.slots = append(v.slots, evaluatedSlot{head: out.head, digest: out.digest})
 		}
-		if v.cfg.Progress != nil {
+		if v.cfg.Progress != nil && fault == nil {
 			v.cfg.Progress(v.replay.cursor.Next, total)
 		}
 	}
+	return nil
+}
+
+func (v *verifier) step(ctx context.Context, e ao.Entry) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	out, err := v.replay.step(ctx, e)
+	if err != nil {
+		return err
+	}
+	v.slots = append(v.slots, evaluatedSlot{head: out.head, digest: out.digest})
 	return nil
 }
 
@@ -200,9 +215,6 @@ func (v *verifier) read(ctx context.Context, total ao.Slot) ([]ao.Entry, error) 
 	}
 	if err != nil {
 		return nil, fmt.Errorf("slot %d: read log: %w", from, err)
-	}
-	if len(entries) == 0 {
-		return nil, &badSlot{slot: from, err: fmt.Errorf("slot %d: %w: %d slots are listed", from, ao.ErrGap, total)}
 	}
 	return entries[:min(len(entries), limit)], nil
 }
