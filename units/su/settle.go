@@ -28,21 +28,24 @@ const mostRetry = time.Minute
 func (u *Unit) settle(ctx context.Context) {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = u.cfg.SettleRetry, max(u.cfg.SettleRetry, mostRetry)
+	held := make(map[ao.ID]bool)
+	var retry <-chan time.Time // while there is something to repeat
 	for {
-		held, err := u.drain(ctx)
+		err := u.drain(ctx, held)
 		if ctx.Err() != nil {
 			return
 		}
 		wake := u.unsettled
-		var retry <-chan time.Time
-		switch {
-		case err != nil:
+		if err != nil {
 			u.cfg.Log.Warn("settle", "unsettled", u.queued.Load(), "err", err)
-			wake, retry = nil, time.After(wait.NextBackOff()) // what is new would fail as well
-		case held > 0:
-			retry = time.After(wait.NextBackOff())
-		default:
+			wake = nil // what is new would fail as well
+		}
+		switch {
+		case err == nil && len(held) == 0:
 			wait.Reset()
+			retry = nil
+		case retry == nil:
+			retry = time.After(wait.NextBackOff())
 		}
 		select {
 		case <-wake:
@@ -52,6 +55,8 @@ func (u *Unit) settle(ctx context.Context) {
 				return
 			}
 		case <-retry:
+			retry = nil
+			clear(held)
 		case <-ctx.Done():
 			return
 		}
@@ -74,49 +79,41 @@ func (p *parcel) all() []*ans104.Item {
 	return out
 }
 
-// drain goes through the queue once. A process with an entry that cannot be handed over is held back from there on, so
-// that its log settles in order and the others' do not wait for it; held counts such processes.
-func (u *Unit) drain(ctx context.Context) (held int, err error) {
-	stuck := make(map[ao.ID]bool)
+// drain goes through the queue once. A process with an entry that cannot be handed over is added to held and passed
+// over from there on, so that its log settles in order and the others' do not wait for it.
+func (u *Unit) drain(ctx context.Context, held map[ao.ID]bool) error {
 	for after := uint64(0); ; {
 		page, err := u.cfg.Store.Pending(settleQueue, after, settleEntries)
 		if err != nil {
-			return len(stuck), fmt.Errorf("read the queue: %w", err)
+			return fmt.Errorf("read the queue: %w", err)
 		}
 		if len(page) == 0 || ctx.Err() != nil {
-			return len(stuck), nil
+			return nil
 		}
-		p, last := u.pack(page, stuck)
-		after = last
-		taken, err := u.handOver(ctx, p, stuck)
-		if derr := u.done(taken); derr != nil {
-			return len(stuck), derr
-		}
-		if err != nil {
-			return len(stuck), err
+		var p parcel
+		p, after = u.pack(page, held)
+		taken, err := u.handOver(ctx, p, held)
+		if err := errors.Join(err, u.done(taken)); err != nil {
+			return err
 		}
 	}
 }
 
 // pack reads the entries that the queue refers to, as far as one parcel holds; last is the last of the page that was
-// looked at.
-func (u *Unit) pack(page []store.Queued, stuck map[ao.ID]bool) (p parcel, last uint64) {
+// looked at. An entry that cannot be told or read holds its process, which for the former is nobody's.
+func (u *Unit) pack(page []store.Queued, held map[ao.ID]bool) (p parcel, last uint64) {
 	for _, q := range page {
 		at, err := decodePlace(q.Value)
-		if err != nil {
-			u.cfg.Log.Error("settle", "seq", q.Seq, "err", err)
-			stuck[ao.ID{}] = true
+		if held[at.process] {
 			last = q.Seq
 			continue
 		}
-		if stuck[at.process] {
-			last = q.Seq
-			continue
+		var e ao.Entry
+		if err == nil {
+			e, err = u.entry(at)
 		}
-		e, err := u.entry(at)
 		if err != nil {
-			u.cfg.Log.Error("settle", "process", at.process, "slot", at.slot, "err", err)
-			stuck[at.process] = true
+			u.hold(held, at, err)
 			last = q.Seq
 			continue
 		}
@@ -133,9 +130,15 @@ func (u *Unit) pack(page []store.Queued, stuck map[ao.ID]bool) (p parcel, last u
 	return p, last
 }
 
+// hold says once, until it is tried again, that a process's log does not settle further.
+func (u *Unit) hold(held map[ao.ID]bool, at place, err error) {
+	held[at.process] = true
+	u.cfg.Log.Error("settle", "process", at.process, "slot", at.slot, "err", err)
+}
+
 // handOver gives a parcel to the archive and returns the numbers of what it took. If the archive will not have some
 // item, the entries go one by one to find which.
-func (u *Unit) handOver(ctx context.Context, p parcel, stuck map[ao.ID]bool) (taken []uint64, err error) {
+func (u *Unit) handOver(ctx context.Context, p parcel, held map[ao.ID]bool) (taken []uint64, err error) {
 	if len(p.items) == 0 {
 		return nil, nil
 	}
@@ -148,15 +151,14 @@ func (u *Unit) handOver(ctx context.Context, p parcel, stuck map[ao.ID]bool) (ta
 	}
 	for i, pair := range p.items {
 		at := p.places[i]
-		if stuck[at.process] {
+		if held[at.process] {
 			continue
 		}
 		switch err := u.cfg.Archive.Put(ctx, pair[0], pair[1]); {
 		case err == nil:
 			taken = append(taken, p.seqs[i])
 		case isItemsFault(err):
-			u.cfg.Log.Error("settle", "process", at.process, "slot", at.slot, "err", err)
-			stuck[at.process] = true
+			u.hold(held, at, err)
 		default:
 			return taken, fmt.Errorf("hand over to the archive: %w", err)
 		}

@@ -74,9 +74,9 @@ func TestAnItemTheArchiveWillNotHave(t *testing.T) {
 	schedule(t, u, bad, unwanted)
 	schedule(t, u, bad, message(t, bad, "behind it"))
 	schedule(t, u, good, message(t, good, "elsewhere"))
-	held, err := u.drain(t.Context())
-	if held != 1 || err != nil {
-		t.Errorf("held %d, %v; want 1", held, err)
+	held := make(map[ao.ID]bool)
+	if err := u.drain(t.Context(), held); err != nil || len(held) != 1 || !held[bad] {
+		t.Errorf("held %v, %v; want the bad one", held, err)
 	}
 	if st := u.Status(); st.Unsettled != 2 {
 		t.Errorf("%d unsettled, want the unwanted one and the one behind it", st.Unsettled)
@@ -84,8 +84,9 @@ func TestAnItemTheArchiveWillNotHave(t *testing.T) {
 	inOrder(t, a, whole(t, s, good))
 
 	a.refuse = nil
-	if held, err := u.drain(t.Context()); held != 0 || err != nil {
-		t.Errorf("then held %d, %v", held, err)
+	clear(held)
+	if err := u.drain(t.Context(), held); err != nil || len(held) != 0 {
+		t.Errorf("then held %v, %v", held, err)
 	}
 	inOrder(t, a, whole(t, s, bad))
 }
@@ -102,9 +103,9 @@ func TestDamagedRecordHoldsItsProcessBack(t *testing.T) {
 	}}
 	a := newFakeArchive(100)
 	u = newUnit(t, s, a)
-	held, err := u.drain(t.Context())
-	if held != 1 || err != nil || len(a.taken) != 2 {
-		t.Errorf("held %d, %v, %d items taken; want 1 and 2", held, err, len(a.taken))
+	held := make(map[ao.ID]bool)
+	if err := u.drain(t.Context(), held); err != nil || !held[bad] || len(a.taken) != 2 {
+		t.Errorf("held %v, %v, %d items taken; want the bad one and 2", held, err, len(a.taken))
 	}
 	inOrder(t, a, whole(t, disk, good))
 }
@@ -118,8 +119,8 @@ func TestLargeEntriesGoInSeveralParcels(t *testing.T) {
 		data[0] = byte(i)
 		schedule(t, u, p, message(t, p, string(data)))
 	}
-	if held, err := u.drain(t.Context()); held != 0 || err != nil {
-		t.Fatalf("held %d, %v", held, err)
+	if err := u.drain(t.Context(), make(map[ao.ID]bool)); err != nil {
+		t.Fatal(err)
 	}
 	if a.calls < 3 {
 		t.Errorf("%d parcels for 15 MiB", a.calls)
@@ -128,4 +129,34 @@ func TestLargeEntriesGoInSeveralParcels(t *testing.T) {
 	if u.Status().Unsettled != 0 {
 		t.Errorf("%d unsettled", u.Status().Unsettled)
 	}
+}
+
+func TestHeldProcessIsTriedAgain(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
+	u := newUnit(t, s, a)
+	p := spawn(t, u, "held")
+	times := 0
+	a.refuse = func([]*ans104.Item) error {
+		if times++; times < 4 {
+			return arweave.ErrRejected
+		}
+		return nil
+	}
+	run(t, u)
+	a.until(t, "both items", func() bool { return len(a.taken) == 2 })
+	inOrder(t, a, whole(t, s, p))
+}
+
+func TestGarbageInTheQueueHoldsNobody(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
+	var b store.Batch
+	b.Push(settleQueue, []byte("garbage"))
+	if err := s.Commit(&b); err != nil {
+		t.Fatal(err)
+	}
+	u := newUnit(t, s, a)
+	p := spawn(t, u, "behind garbage")
+	run(t, u)
+	a.until(t, "both items", func() bool { return len(a.taken) == 2 })
+	inOrder(t, a, whole(t, s, p))
 }
