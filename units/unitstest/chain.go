@@ -31,7 +31,7 @@ func ID(seed string) ao.ID { return sha256.Sum256([]byte("unitstest/id/" + seed)
 // Spawn is a process of a made-up module that the given address schedules. The same arguments make the same process.
 func Spawn(t testing.TB, owner ans104.Signer, scheduler, name string, tags ...ao.Tag) ao.Message {
 	t.Helper()
-	m, err := ao.SignProcess(owner, ID("module"), scheduler, append(ao.Tags{{Name: "Name", Value: name}}, tags...), nil)
+	m, err := ao.SignProcess(owner, ID("module"), scheduler, append(ao.Tags{{Name: "Name", Value: name}}, tags...), nil, nil)
 	if err != nil {
 		t.Fatalf("make process: %v", err)
 	}
@@ -41,7 +41,7 @@ func Spawn(t testing.TB, owner ans104.Signer, scheduler, name string, tags ...ao
 // Message is a user's message to a process. The same arguments make the same message.
 func Message(t testing.TB, owner ans104.Signer, target ao.ID, data string, tags ...ao.Tag) ao.Message {
 	t.Helper()
-	m, err := ao.SignMessage(owner, target, tags, []byte(data))
+	m, err := ao.SignMessage(owner, target, tags, []byte(data), nil)
 	if err != nil {
 		t.Fatalf("make message: %v", err)
 	}

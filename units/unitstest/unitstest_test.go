@@ -11,6 +11,8 @@ import (
 var (
 	_ units.Scheduler = (*unitstest.Memory)(nil)
 	_ units.Log       = (*unitstest.Memory)(nil)
+	_ units.Computer  = (*unitstest.Echo)(nil)
+	_ units.Messenger = (*unitstest.Courier)(nil)
 )
 
 func TestMemoryIsAScheduler(t *testing.T) {
@@ -48,4 +50,41 @@ func TestChainIsTheSameOnEveryRun(t *testing.T) {
 		}
 	}
 	unitstest.CheckLog(t, a[0].Assignment.Process(), unitstest.Address(unitstest.Signer("seed/scheduler")), a)
+}
+
+func TestEchoIsAComputer(t *testing.T) {
+	unitstest.TestComputer(t, func(t *testing.T) unitstest.ComputerFixture {
+		s, unit := unitstest.NewMemory(unitstest.Signer("unit")), unitstest.Signer("computer")
+		c := unitstest.MakeChain(t, "log", 5)
+		s.Load(c)
+		return unitstest.ComputerFixture{
+			Computer: unitstest.NewEcho("network", unit, s),
+			Network:  "network",
+			Process:  c.Process(),
+			Slots:    5,
+			Entries:  c.Entries(),
+			Unit:     unitstest.Address(unit),
+			Query:    ao.Query{Data: []byte("echo")},
+		}
+	})
+}
+
+func TestCourierIsAMessenger(t *testing.T) {
+	unitstest.TestMessenger(t, func(t *testing.T) unitstest.MessengerFixture {
+		s := unitstest.NewMemory(unitstest.Signer("unit"))
+		p := unitstest.Spawn(t, unitstest.Signer("owner"), s.Address(), t.Name())
+		if _, err := s.Schedule(t.Context(), p.ID(), p); err != nil {
+			t.Fatal(err)
+		}
+		c := unitstest.NewCourier(s, unitstest.NewEcho("network", unitstest.Signer("computer"), s))
+		return unitstest.MessengerFixture{
+			Messenger: c,
+			Log:       s,
+			Process:   p.ID(),
+			Message: func(t *testing.T, name string) ao.Message {
+				return unitstest.Message(t, unitstest.Signer("user"), p.ID(), name)
+			},
+			Stall: func(*testing.T) func() { return c.Stall() },
+		}
+	})
 }
