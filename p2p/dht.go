@@ -38,7 +38,7 @@ func (n *Node) openDHT(ctx context.Context, undo *closers) error {
 		return err
 	}
 	options := []dht.Option{
-		dht.ProtocolPrefix(protocol.ID("/ao/"+n.config.Network)),
+		dht.ProtocolPrefix(protocol.ID("/ao/" + n.config.Network)),
 		dht.V1ProtocolOverride(protocol.ID(name)),
 		dht.Mode(mode),
 		dht.Datastore(namespace.Wrap(n.store, datastore.NewKey("/p2p/dht"))),
@@ -94,11 +94,14 @@ func (n *Node) provide(ctx context.Context, key string) error {
 		return err
 	}
 	if n.dht.RoutingTable().Size() == 0 {
-		err = ErrNoPeers
-	} else {
-		err = n.dht.Provide(ctx, id, true)
+		n.offers.again(key, time.Now())
+		return fmt.Errorf("provide key: %w", ErrNoPeers)
 	}
-	n.offers.done(key, err == nil, time.Now())
+	if err = n.dht.Provide(ctx, id, true); err == nil {
+		n.offers.again(key, time.Now().Add(provideEvery))
+	} else {
+		n.offers.again(key, time.Now().Add(provideRetry))
+	}
 	if errors.Is(err, kbucket.ErrLookupFailure) {
 		err = fmt.Errorf("%w: %w", ErrNoPeers, err)
 	}
@@ -108,7 +111,11 @@ func (n *Node) provide(ctx context.Context, key string) error {
 	return nil
 }
 
+// provideAgain is the keeper's part.
 func (n *Node) provideAgain(ctx context.Context) {
+	if n.dht.RoutingTable().Size() == 0 {
+		return
+	}
 	for _, key := range n.offers.due(time.Now()) {
 		if ctx.Err() != nil {
 			return
@@ -183,17 +190,13 @@ func (p *provisions) remove(key []byte) {
 	delete(p.next, string(key))
 }
 
-func (p *provisions) done(key string, ok bool, now time.Time) {
+// again sets when a key, if it has not been removed, is due next.
+func (p *provisions) again(key string, at time.Time) {
 	p.lock.Lock()
 	defer p.lock.Unlock()
-	if _, still := p.next[key]; !still {
-		return
+	if _, still := p.next[key]; still {
+		p.next[key] = at
 	}
-	wait := provideRetry
-	if ok {
-		wait = provideEvery
-	}
-	p.next[key] = now.Add(wait)
 }
 
 func (p *provisions) due(now time.Time) []string {

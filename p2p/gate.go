@@ -2,7 +2,9 @@ package p2p
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
 )
 
 const (
@@ -34,6 +37,9 @@ const (
 // it a peer of our network; the answer makes it a ping.
 func (n *Node) hello(_ context.Context, _ Peer, s *Stream) error {
 	frame, err := s.Read(maxHello)
+	if err == io.EOF {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -92,15 +98,32 @@ func (n *Node) connect(ctx context.Context, info peer.AddrInfo) error {
 			}
 		}
 	}
-	if n.belongs(info.ID) {
+	spoken, err := n.speaksHello(ctx, info.ID)
+	switch {
+	case spoken:
 		return nil
+	case err == nil:
+		n.turnAway(info.ID)
+		return fmt.Errorf("connect to %s: %w", info.ID, ErrOtherNetwork)
 	}
-	spoken, err := n.host.Peerstore().GetProtocols(info.ID)
-	if err != nil || len(spoken) == 0 && !n.gate.refused(info.ID, time.Now()) {
-		return fmt.Errorf("connect to %s: %w: it did not say who it is", info.ID, ErrUnreachable)
+	return fmt.Errorf("connect to %s: %w", info.ID, n.dialError(info.ID, err))
+}
+
+// speaksHello says whether a connected peer serves hello of our network. Its identification may be older than its
+// handlers (libp2p renews it in the background), so one that lacks hello is not believed before asking.
+func (n *Node) speaksHello(ctx context.Context, id peer.ID) (bool, error) {
+	if n.belongs(id) {
+		return true, nil
 	}
-	n.turnAway(info.ID)
-	return fmt.Errorf("connect to %s: %w", info.ID, ErrOtherNetwork)
+	s, err := n.host.NewStream(network.WithNoDial(ctx, "hello"), id, n.helloID())
+	var unsupported multistream.ErrNotSupported[protocol.ID]
+	switch {
+	case err == nil:
+		return true, s.Close()
+	case errors.As(err, &unsupported):
+		return false, nil
+	}
+	return false, err
 }
 
 // turnAway gates a peer of another network and ends its connections.
@@ -112,37 +135,33 @@ func (n *Node) turnAway(id peer.ID) {
 
 // watch looks at every peer that identifies itself: those of our network are remembered, others turned away.
 func (n *Node) watch(ctx context.Context, events event.Subscription) {
-	late := make(map[peer.ID]time.Time)
-	tick := time.NewTicker(inboundGrace / 4)
-	defer tick.Stop()
+	var examinations sync.WaitGroup
+	defer examinations.Wait()
+	ended := make(chan peer.ID)
+	doubted := make(map[peer.ID]bool)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			for id, at := range late {
-				if now.After(at) {
-					delete(late, id)
-					n.turnAway(id)
-				}
-			}
+		case id := <-ended:
+			delete(doubted, id)
 		case e, ok := <-events.Out():
 			if !ok {
 				return
 			}
 			switch e := e.(type) {
 			case event.EvtPeerIdentificationCompleted:
-				switch {
-				case slices.Contains(e.Protocols, n.helloID()):
-					n.known.saw(e.Peer, n.sightedAddrs(e), time.Now())
-					n.prod()
-				case n.known.has(e.Peer):
-					// It was one of us, so it is on its way out rather than elsewhere.
-					_ = n.host.Network().ClosePeer(e.Peer)
-				case e.Conn.Stat().Direction == network.DirInbound:
-					late[e.Peer] = time.Now().Add(inboundGrace)
-				default:
-					n.turnAway(e.Peer)
+				if slices.Contains(e.Protocols, n.helloID()) {
+					n.welcome(e.Peer)
+				} else if !doubted[e.Peer] {
+					doubted[e.Peer] = true
+					examinations.Go(func() {
+						n.examine(ctx, e)
+						select {
+						case ended <- e.Peer:
+						case <-ctx.Done():
+						}
+					})
 				}
 			case event.EvtPeerIdentificationFailed:
 				if !n.belongs(e.Peer) {
@@ -157,13 +176,46 @@ func (n *Node) watch(ctx context.Context, events event.Subscription) {
 	}
 }
 
-// sightedAddrs are the addresses worth remembering: those the peer listens on, and the one we reached it at.
-func (n *Node) sightedAddrs(e event.EvtPeerIdentificationCompleted) []multiaddr.Multiaddr {
-	addrs := n.host.Peerstore().Addrs(e.Peer)
-	if remote := e.Conn.RemoteMultiaddr(); e.Conn.Stat().Direction == network.DirOutbound {
-		addrs = append([]multiaddr.Multiaddr{remote}, addrs...)
+// welcome remembers a peer of our network.
+func (n *Node) welcome(id peer.ID) {
+	n.sight(id)
+	n.prod()
+}
+
+// examine decides about a peer that did not list our hello.
+func (n *Node) examine(ctx context.Context, e event.EvtPeerIdentificationCompleted) {
+	if e.Conn.Stat().Direction == network.DirInbound {
+		grace := time.NewTimer(inboundGrace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+		case <-ctx.Done():
+			return
+		}
 	}
-	return addrs
+	ctx, cancel := context.WithTimeout(ctx, n.config.Limits.Timeout)
+	defer cancel()
+	spoken, err := n.speaksHello(ctx, e.Peer)
+	switch {
+	case spoken:
+		n.welcome(e.Peer)
+	case err != nil || n.known.has(e.Peer):
+		// It is gone, or on its way out: a peer that was one of us takes its handlers off at the end.
+		_ = n.host.Network().ClosePeer(e.Peer)
+	default:
+		n.turnAway(e.Peer)
+	}
+}
+
+// sight notes where a peer can be met: at the address we reached it at, and those it says it listens on.
+func (n *Node) sight(id peer.ID) {
+	var addrs []multiaddr.Multiaddr
+	for _, c := range n.host.Network().ConnsToPeer(id) {
+		if c.Stat().Direction == network.DirOutbound {
+			addrs = append(addrs, c.RemoteMultiaddr())
+		}
+	}
+	n.known.saw(id, append(addrs, n.host.Peerstore().Addrs(id)...), time.Now())
 }
 
 func subscribe(h host.Host) (event.Subscription, error) {

@@ -57,7 +57,12 @@ func (n *Node) open(ctx context.Context, tasks *sync.WaitGroup) (func(), error) 
 		return undo.run, fmt.Errorf("subscribe to peer events: %w", err)
 	}
 	tasks.Go(func() { n.watch(ctx, events) })
-	undo.add(func() { _ = events.Close() })
+	undo.add(func() {
+		_ = events.Close()
+		for _, id := range n.members() {
+			n.sight(id)
+		}
+	})
 
 	if err := n.openDHT(ctx, &undo); err != nil {
 		return undo.run, err

@@ -127,11 +127,13 @@ func (n *Node) forgetDialFailures(id peer.ID) {
 	}
 }
 
+// pingAll measures latencies and renews the sightings of those that are still here.
 func (n *Node) pingAll(ctx context.Context) {
 	for _, id := range n.members() {
 		if ctx.Err() != nil {
 			return
 		}
+		n.sight(id)
 		if _, err := n.Ping(ctx, id); err != nil {
 			n.log.Debug("ping got no answer", "other", id, "err", err)
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -173,7 +172,6 @@ func TestProvideAloneIsRepeated(t *testing.T) {
 	if err := first.Provide(ctx, key); !errors.Is(err, ErrNoPeers) {
 		t.Fatalf("alone: %v", err)
 	}
-	first.offers.done(string(key), false, time.Now().Add(-provideRetry)) // its next turn is now
 	config := testConfig("company")
 	config.Bootstrap = first.Addrs()
 	second := start(t, config)

@@ -126,14 +126,14 @@ func (n *Node) Call(ctx context.Context, to peer.ID, verb, version string, reque
 	if sent == nil {
 		sent = s.CloseWrite()
 	}
-	// A peer that refuses may stop reading early, so its reason is worth more than our failure to write.
+	// A peer may answer or refuse without reading to the end, so a failure to write is not the last word.
 	answer, err := s.Read(0)
 	switch {
 	case err == nil:
 		return answer, nil
-	case sent != nil && !errors.Is(err, ErrRefused):
+	case err == io.EOF && sent != nil:
 		err = sent
-	case errors.Is(err, io.EOF):
+	case err == io.EOF:
 		err = fmt.Errorf("%w: stream ended without an answer", ErrMalformed)
 	}
 	return nil, fmt.Errorf("call %s of %s: %w", verb, to, err)
@@ -201,7 +201,8 @@ func (s *Stream) deadline() time.Time {
 	return at
 }
 
-// Write sends one frame, which may be empty.
+// Write sends one frame, which may be empty. When it fails because the other side stopped reading, Read may still
+// give an answer or a refusal.
 func (s *Stream) Write(frame []byte) error { return s.write(kindData, frame) }
 
 func (s *Stream) write(kind byte, frame []byte) error {

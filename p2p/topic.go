@@ -21,7 +21,7 @@ type Verdict int
 const (
 	Accept Verdict = iota // deliver it and pass it on
 	Ignore                // drop it
-	Reject                // drop it and hold it against the neighbour that sent it
+	Reject                // drop it; the neighbour that sent it should have known
 )
 
 // Validator judges a message before it is delivered or passed on; from is the neighbour that it came from, or this
@@ -38,6 +38,7 @@ type Topic struct {
 	name     string
 	validate Validator
 
+	left   chan struct{} // closed by Close
 	joined chan struct{} // closed once the fields below are set
 	topic  *pubsub.Topic
 	sub    *pubsub.Subscription
@@ -105,7 +106,7 @@ func (n *Node) Topic(name, version string, validate Validator) (*Topic, error) {
 	if _, ok := n.topics[full]; ok {
 		return nil, fmt.Errorf("%w: topic %s is joined already", ErrName, full)
 	}
-	t := &Topic{node: n, name: full, validate: validate, joined: make(chan struct{})}
+	t := &Topic{node: n, name: full, validate: validate, left: make(chan struct{}), joined: make(chan struct{})}
 	if n.running {
 		if err := t.join(); err != nil {
 			return nil, err
@@ -157,8 +158,8 @@ func (t *Topic) judge(ctx context.Context, from peer.ID, m *pubsub.Message) (res
 // Publish sends data to everybody in the topic, after our own validator. The error is ErrRefused when that did not
 // accept it. The same bytes published again within two minutes are silently not sent.
 func (t *Topic) Publish(ctx context.Context, data []byte) error {
-	if err := t.node.up(); err != nil {
-		return err
+	if err := t.usable(); err != nil {
+		return fmt.Errorf("publish to %s: %w", t.name, err)
 	}
 	if len(data) > t.node.config.Limits.MaxMessage {
 		return fmt.Errorf("publish to %s: %w: %d bytes, limit %d", t.name, ErrTooLarge, len(data),
@@ -180,6 +181,8 @@ func (t *Topic) Publish(ctx context.Context, data []byte) error {
 func (t *Topic) Next(ctx context.Context) ([]byte, peer.ID, error) {
 	select {
 	case <-t.joined:
+	case <-t.left:
+		return nil, "", fmt.Errorf("next of %s: %w", t.name, ErrClosed)
 	case <-t.node.gone:
 		return nil, "", t.node.closed()
 	case <-ctx.Done():
@@ -200,9 +203,19 @@ func (t *Topic) Next(ctx context.Context) ([]byte, peer.ID, error) {
 	return m.Data, m.ReceivedFrom, nil
 }
 
+// usable says whether the topic is joined right now.
+func (t *Topic) usable() error {
+	select {
+	case <-t.left:
+		return ErrClosed
+	default:
+		return t.node.up()
+	}
+}
+
 // Peers lists the neighbours known to be in the topic.
 func (t *Topic) Peers() []peer.ID {
-	if t.node.up() != nil {
+	if t.usable() != nil {
 		return nil
 	}
 	return t.topic.ListPeers()
@@ -217,6 +230,7 @@ func (t *Topic) Close() error {
 		return nil
 	}
 	delete(n.topics, t.name)
+	close(t.left)
 	if !n.running {
 		return nil
 	}
@@ -224,4 +238,3 @@ func (t *Topic) Close() error {
 	err := n.pubsub.UnregisterTopicValidator(t.name)
 	return errors.Join(err, t.topic.Close())
 }
-
