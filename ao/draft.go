@@ -129,16 +129,19 @@ func sealDraft(s ans104.Signer, d Draft, target []byte, tags Tags) (Message, err
 	return m, nil
 }
 
-// SignMessage makes a user's message to a process: user tags first, then the protocol's run, as stock clients do.
-func SignMessage(s ans104.Signer, target ID, user Tags, data []byte) (Message, error) {
-	return seal(s, target[:], append(slices.Clone(user), protocolTags(TypeMessage)...), data)
+// SignMessage makes a user's message to a process: user tags first, then the protocol's run, as stock clients do. The
+// anchor, 32 bytes or none, tells two messages apart that are otherwise the same.
+func SignMessage(s ans104.Signer, target ID, user Tags, data, anchor []byte) (Message, error) {
+	return seal(s, ans104.Fields{
+		Target: target[:], Anchor: anchor, Tags: append(slices.Clone(user), protocolTags(TypeMessage)...), Data: data,
+	})
 }
 
 // SignProcess makes a user's process: module and scheduler, user tags first.
-func SignProcess(s ans104.Signer, module ID, scheduler string, user Tags, data []byte) (Message, error) {
+func SignProcess(s ans104.Signer, module ID, scheduler string, user Tags, data, anchor []byte) (Message, error) {
 	tags := append(slices.Clone(user), protocolTags(TypeProcess)...)
 	tags = append(tags, Tag{Name: "Module", Value: module.String()}, Tag{Name: "Scheduler", Value: scheduler})
-	return seal(s, nil, tags, data)
+	return seal(s, ans104.Fields{Anchor: anchor, Tags: tags, Data: data})
 }
 
 func protocolTags(kind string) Tags {
@@ -149,11 +152,11 @@ func protocolTags(kind string) Tags {
 	}
 }
 
-func seal(s ans104.Signer, target []byte, tags Tags, data []byte) (Message, error) {
-	if len(data) == 0 {
-		data = []byte(" ")
+func seal(s ans104.Signer, f ans104.Fields) (Message, error) {
+	if len(f.Data) == 0 {
+		f.Data = []byte(" ")
 	}
-	it, err := ans104.Sign(s, ans104.Fields{Target: target, Tags: tags, Data: data})
+	it, err := ans104.Sign(s, f)
 	if err != nil {
 		return Message{}, fmt.Errorf("sign message: %w", err)
 	}

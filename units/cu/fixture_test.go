@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,7 +49,7 @@ func (s *tallyState) Apply(e ao.Entry) (ao.Result, error) {
 	}
 	r := map[string]any{"Output": fmt.Sprintf("%d after %s", s.count, data)}
 	if data == "big" {
-		r["Output"] = string(make([]byte, 6<<20))
+		r["Output"] = strings.Repeat("x", 6<<20)
 	}
 	if data == "reply" {
 		r["Messages"] = []map[string]any{{"Target": e.Message.Owner(), "Data": "hello", "Tags": []map[string]string{{"name": "N", "value": "1"}}}}
