@@ -37,7 +37,7 @@ var (
 	// ErrCanceled means that the caller gave the call up.
 	ErrCanceled = errors.New("call canceled")
 	// ErrFault means that the other side's handler failed for a reason that it keeps to itself.
-	ErrFault = errors.New("peer could not serve the call")
+	ErrFault = errors.New("fault at the peer")
 	// ErrReset means that the other side reset the stream with a code unknown here.
 	ErrReset = errors.New("stream reset")
 	// ErrRefused is what every *Refused is.
