@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
@@ -14,15 +15,15 @@ import (
 	"github.com/aopeer/aopeer/wasmvm"
 )
 
-// VerifyConfig is what a verification needs; all but Unit and Progress must be set.
+// VerifyConfig is what a verification needs; all but Network, Units and Progress must be set.
 type VerifyConfig struct {
 	Log       units.Log       // the settled log, as Arweave alone holds it
 	Directory units.Directory // the process, its module and who may sign, from Arweave too
 	Archive   arweave.Archive // where settled claims are found
 	Machine   wasmvm.Machine
-	Network   string
+	Network   string // whose claims count; empty for any network's, when only the archive is known
 	Process   ao.ID
-	Unit      string                    // address whose disagreement makes the report not ok
+	Units     []string                  // addresses whose disagreement makes the report not ok
 	Progress  func(done, total ao.Slot) // called after every page
 }
 
@@ -34,7 +35,7 @@ type Report struct {
 	Claimed     uint64    `json:"claimed"`     // slots with at least one settled claim that agrees
 	Disputed    []Dispute `json:"disputed"`
 	Malformed   uint64    `json:"malformed"` // items that call themselves batches of claims and are none
-	OK          bool      `json:"ok"`        // the log is sound, and Unit's claims agree
+	OK          bool      `json:"ok"`        // the log is sound, and the claims of Units agree
 	Reason      string    `json:"reason,omitempty"`
 	FirstBad    *ao.Slot  `json:"firstBad,omitempty"`
 }
@@ -69,7 +70,7 @@ type evaluatedSlot struct{ head, digest attest.Hash }
 // holographic state (§4.4.3). A log that is not sound is a Report that is not OK; an error means that nothing was found
 // out, because a gateway, the machine or the caller's patience failed.
 func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
-	if cfg.Log == nil || cfg.Directory == nil || cfg.Archive == nil || cfg.Machine == nil || cfg.Network == "" {
+	if cfg.Log == nil || cfg.Directory == nil || cfg.Archive == nil || cfg.Machine == nil {
 		return Report{}, fmt.Errorf("%w: verify", ErrConfig)
 	}
 	v := &verifier{cfg: cfg, report: Report{Process: cfg.Process.String(), OK: true, Disputed: []Dispute{}}}
@@ -225,8 +226,10 @@ func (v *verifier) compare(ctx context.Context, root *attest.Hash) error {
 	q := arweave.Query{Tags: []arweave.TagFilter{
 		{Name: "Type", Values: []string{attest.TypeBatch}},
 		{Name: "Process", Values: []string{v.cfg.Process.String()}},
-		{Name: "Network", Values: []string{v.cfg.Network}},
 	}, Ascending: true}
+	if v.cfg.Network != "" {
+		q.Tags = append(q.Tags, arweave.TagFilter{Name: "Network", Values: []string{v.cfg.Network}})
+	}
 	checked := make(map[ans104.ID]bool)
 	for {
 		page, err := v.cfg.Archive.Query(ctx, q)
@@ -270,7 +273,7 @@ func (v *verifier) compareBatch(ctx context.Context, id ans104.ID, root *attest.
 		return nil
 	}
 	claims := batch.Claims()
-	if claims[0].Network != v.cfg.Network || claims[0].Process != v.cfg.Process {
+	if (v.cfg.Network != "" && claims[0].Network != v.cfg.Network) || claims[0].Process != v.cfg.Process {
 		return nil
 	}
 	for _, c := range claims {
@@ -297,12 +300,12 @@ func (v *verifier) comparable(c attest.Claim) bool {
 }
 
 func (v *verifier) dispute(unit string, slot ao.Slot, ours, theirs attest.Hash) {
-	if unit == v.cfg.Unit && v.report.OK {
+	if slices.Contains(v.cfg.Units, unit) && v.report.OK {
 		v.report.OK = false
 		v.report.Reason = fmt.Sprintf("unit %s claims another result for slot %d", unit, slot)
 		v.report.FirstBad = &slot
 	}
-	if len(v.report.Disputed) < maxDisputes || unit == v.cfg.Unit {
+	if len(v.report.Disputed) < maxDisputes || slices.Contains(v.cfg.Units, unit) {
 		v.report.Disputed = append(v.report.Disputed, Dispute{
 			Unit: unit, Slot: slot, Ours: hex.EncodeToString(ours[:]), Theirs: hex.EncodeToString(theirs[:]),
 		})
