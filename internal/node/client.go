@@ -30,7 +30,8 @@ type Client struct {
 	Archive   arweave.Archive
 	Store     store.Store // in memory
 	Signer    ans104.Signer
-	Address   string // of Signer
+	Address   string        // of Signer
+	Guest     ans104.Signer // the guest's own key, made for this visit
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -83,8 +84,8 @@ func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err e
 	}
 	c.Archive = arweave.NewArchive(reader, nil)
 	c.Store = store.NewMemory()
-	guest := ans104.NewEd25519Signer(key)
-	if c.Mesh, err = remote.NewMesh(c.P2P, c.Network.ID, guest, "", nil, log); err != nil {
+	c.Guest = ans104.NewEd25519Signer(key)
+	if c.Mesh, err = remote.NewMesh(c.P2P, c.Network.ID, c.Guest, "", nil, log); err != nil {
 		return nil, err
 	}
 	c.Directory = remote.NewDirectory(c.Network.ID, Address(key), c.P2P, c.Mesh, c.Archive, c.Store, log)

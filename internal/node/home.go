@@ -15,6 +15,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/p2p"
 )
@@ -176,4 +177,36 @@ func peerID(key ed25519.PrivateKey) (string, error) {
 		return "", err
 	}
 	return id.String(), nil
+}
+
+// Keys are the addresses of a home's keys; empty where there is none.
+type Keys struct {
+	Unit   string `json:"unit"`   // address of the unit key
+	Peer   string `json:"peer"`   // its libp2p identity
+	Wallet string `json:"wallet"` // address of the Arweave wallet
+}
+
+// Keys reads the home's keys, or says that it has none.
+func (h Home) Keys() (Keys, error) {
+	var k Keys
+	if _, err := os.Stat(h.key()); err == nil {
+		key, err := h.LoadKey()
+		if err != nil {
+			return k, err
+		}
+		k.Unit = Address(key)
+		if k.Peer, err = peerID(key); err != nil {
+			return k, err
+		}
+	}
+	w, err := arweave.LoadWallet(h.Wallet())
+	switch {
+	case err == nil:
+		k.Wallet = w.Address()
+	case !errors.Is(err, fs.ErrNotExist):
+		return k, err
+	case k.Unit == "":
+		return k, fmt.Errorf("no keys in %s: make them with `aopeer init --home %s --network FILE`", h, h)
+	}
+	return k, nil
 }

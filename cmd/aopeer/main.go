@@ -1,0 +1,189 @@
+// Command aopeer makes a machine a peer of the AO computer: it schedules, computes and pushes messages for others, and
+// is the client by which a person does the same (§3).
+//
+// In come flags, environment variables and a home folder; out come a running peer, or an answer on standard output, as
+// text or with --json. Errors are one line on standard error that says what to do; misuse exits with 2, failure with 1.
+//
+// It never decides anything of the protocol: each command reads its flags and calls internal/node or a unit's door.
+//
+// Start with run below; every subcommand has a file of its own name.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/internal/node"
+	"github.com/aopeer/aopeer/units/remote"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program, so that tests can call it. It returns the exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
+	root := command()
+	root.Reader, root.Writer, root.ErrWriter = in, out, errw
+	err := root.Run(ctx, args)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errSilent):
+		return 1
+	}
+	var use usageError
+	if errors.As(err, &use) {
+		fmt.Fprintf(errw, "aopeer: %v\n", err)
+		return 2
+	}
+	if hasFlag(args, "--json") {
+		r := remote.Refusal("cli", err)
+		if b, jerr := json.Marshal(map[string]any{"refusal": r}); jerr == nil {
+			fmt.Fprintf(out, "%s\n", b)
+		}
+	}
+	fmt.Fprintf(errw, "aopeer: %s\n", explain(err))
+	return 1
+}
+
+// errSilent ends a command with 1 after it has said everything itself.
+var errSilent = errors.New("failed")
+
+// usageError is misuse: the caller must type something else.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func misuse(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
+
+// explain is the error and, for a refusal, what the table advises.
+func explain(err error) string {
+	var r *ao.Refusal
+	if errors.As(err, &r) {
+		if remedy := ao.RemedyOf(r.Code); remedy != "" {
+			return fmt.Sprintf("%v. %s", err, remedy)
+		}
+	}
+	return err.Error()
+}
+
+func hasFlag(args []string, flag string) bool {
+	for _, a := range args {
+		if a == "--" {
+			return false
+		}
+		if a == flag || a == flag+"=true" {
+			return true
+		}
+	}
+	return false
+}
+
+func command() *cli.Command {
+	root := &cli.Command{
+		Name:  "aopeer",
+		Usage: "a peer of the AO computer: schedule, compute and push messages, settled on Arweave",
+		Description: "Try it: `aopeer devnet --demo`. Or keep `aopeer devnet` running in one terminal and, in another,\n" +
+			"`aopeer spawn`, then `aopeer eval PROCESS 'return 1 + 1'`.",
+		Suggest:                    true,
+		HideVersion:                true,
+		DisableSliceFlagSeparator:  true,
+		CustomRootCommandHelpTemplate: cli.RootCommandHelpTemplate,
+		Flags: []cli.Flag{
+			&cli.StringFlag{
+				Name: "home", Usage: "folder of a devnet or a peer", Value: defaultHome(), Sources: cli.EnvVars("AOPEER_HOME"),
+			},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON with stable keys"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log every hop", Sources: cli.EnvVars("AOPEER_VERBOSE")},
+		},
+		Commands: []*cli.Command{
+			initCommand(), runCommand(), devnetCommand(),
+			spawnCommand(), sendCommand(), evalCommand(), resultCommand(), dryRunCommand(), logCommand(), repushCommand(),
+			verifyCommand(), itemCommand(), keysCommand(), peersCommand(), statusCommand(), versionCommand(),
+		},
+		Action: func(_ context.Context, c *cli.Command) error {
+			if c.Args().Present() {
+				return misuse("no command %q: see `aopeer --help`", c.Args().First())
+			}
+			return cli.ShowRootCommandHelp(c)
+		},
+	}
+	harden(root)
+	return root
+}
+
+// harden makes every command treat bad flags and stray arguments as misuse, and leave exiting to run.
+func harden(c *cli.Command) {
+	c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error {
+		return misuse("%v: see `aopeer %s --help`", err, helpName(c))
+	}
+	c.ExitErrHandler = func(context.Context, *cli.Command, error) {}
+	if c.Action == nil && len(c.Commands) > 0 {
+		c.Action = func(_ context.Context, c *cli.Command) error {
+			return misuse("`aopeer %s` needs a subcommand: see `aopeer %s --help`", helpName(c), helpName(c))
+		}
+	}
+	for _, sub := range c.Commands {
+		harden(sub)
+	}
+}
+
+func helpName(c *cli.Command) string {
+	if c.Name == "aopeer" {
+		return ""
+	}
+	return c.Name
+}
+
+func defaultHome() string {
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return ".aopeer"
+	}
+	return filepath.Join(dir, ".aopeer")
+}
+
+func home(c *cli.Command) node.Home { return node.Home(c.String("home")) }
+
+// logger writes what an operator wants to know to standard error; a client's only with --verbose.
+func logger(c *cli.Command, server bool) *slog.Logger {
+	level := slog.LevelError
+	if server {
+		level = slog.LevelInfo
+	}
+	if c.Bool("verbose") {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(c.Root().ErrWriter, &slog.HandlerOptions{Level: level}))
+}
+
+// args checks the number of arguments, whose names are those of ArgsUsage.
+func args(c *cli.Command, least, most int) error {
+	if n := c.Args().Len(); n < least || n > most {
+		return misuse("usage: aopeer %s %s (got %d arguments)", c.Name, c.ArgsUsage, n)
+	}
+	return nil
+}
+
+// processArg is an argument that must be an ID.
+func processArg(c *cli.Command, i int) (ao.ID, error) {
+	id, err := ao.ParseID(c.Args().Get(i))
+	if err != nil {
+		return ao.ID{}, misuse("%q is no process: an ID has 43 letters, digits, - and _", c.Args().Get(i))
+	}
+	return id, nil
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/aopeer/aopeer/ao"
+)
+
+// printer writes an answer: JSON with --json, else lines for a person.
+type printer struct {
+	out  io.Writer
+	json bool
+}
+
+func output(c *cli.Command) printer { return printer{out: c.Root().Writer, json: c.Bool("json")} }
+
+// value prints v as one JSON line, or whatever the function writes.
+func (p printer) value(v any, human func(w io.Writer)) error {
+	if !p.json {
+		human(p.out)
+		return nil
+	}
+	enc := json.NewEncoder(p.out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// progress tells a person on standard error that long work goes on: nothing for two seconds, then a line every two.
+type progress struct {
+	stop chan struct{}
+	done sync.WaitGroup
+
+	lock sync.Mutex
+	text string
+}
+
+func startProgress(c *cli.Command, format string, args ...any) *progress {
+	p := &progress{stop: make(chan struct{}), text: fmt.Sprintf(format, args...)}
+	w, start := c.Root().ErrWriter, time.Now()
+	p.done.Go(func() {
+		tick := time.NewTicker(2 * time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-p.stop:
+				return
+			case <-tick.C:
+				p.lock.Lock()
+				text := p.text
+				p.lock.Unlock()
+				fmt.Fprintf(w, "… %s (%d s)\n", text, int(time.Since(start).Seconds()))
+			}
+		}
+	})
+	return p
+}
+
+func (p *progress) set(format string, args ...any) {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.text = fmt.Sprintf(format, args...)
+}
+
+func (p *progress) end() {
+	close(p.stop)
+	p.done.Wait()
+}
+
+// controls are what a module could use to take over a terminal.
+var controls = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]`)
+
+// plain is text from a stranger, fit for a terminal.
+func plain(s string) string { return controls.ReplaceAllString(s, "") }
+
+// outputText is a result's Output as a person wants it: its data, if it has that shape.
+func outputText(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return plain(s)
+	}
+	var o struct {
+		Data json.RawMessage `json:"data"`
+	}
+	if json.Unmarshal(raw, &o) == nil && len(o.Data) > 0 {
+		if json.Unmarshal(o.Data, &s) == nil {
+			return plain(s)
+		}
+		var inner struct {
+			Output json.RawMessage `json:"output"`
+		}
+		if json.Unmarshal(o.Data, &inner) == nil && json.Unmarshal(inner.Output, &s) == nil {
+			return plain(s)
+		}
+		return plain(string(o.Data))
+	}
+	return plain(string(raw))
+}
+
+func errorText(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return plain(s)
+	}
+	return plain(string(raw))
+}
+
+// retry asks again while the answer is a refusal that passes: the unit has not heard of something yet.
+func retry(ctx context.Context, p *progress, ask func() error) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := ask()
+		r, ok := err.(*ao.Refusal) //nolint:errorlint // doors return refusals bare
+		if err == nil || !ok {
+			return err
+		}
+		switch r.Code {
+		case ao.NotYet, ao.Busy, ao.Unreachable, ao.Deadline, ao.UnknownProcess, ao.UnknownModule, ao.ArchiveDown:
+		default:
+			return err
+		}
+		p.set("waiting: %s", r.Code)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
