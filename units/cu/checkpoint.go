@@ -210,6 +210,8 @@ func (p *worker) restore(ctx context.Context) error {
 // checkpoint saves the state as it stands. Its failure is no caller's concern: replay makes the state again.
 func (p *worker) checkpoint() {
 	u, r := p.unit, p.replay
+	u.workers <- struct{}{} // hashing and packing are work too
+	defer u.leaveWork()
 	img, err := p.image()
 	if err == nil {
 		err = u.shelf.save(checkpoint{cursor: r.cursor, last: r.last, root: p.at.root, profile: p.profile, image: img})

@@ -184,15 +184,11 @@ func (u *Unit) Run(ctx context.Context) error {
 	return nil
 }
 
-// coolAll checkpoints and closes what is in memory, several at a time. No goroutine works on a process any more.
+// coolAll checkpoints and closes what is in memory. No goroutine works on a process any more.
 func (u *Unit) coolAll() {
 	var all sync.WaitGroup
 	for _, p := range u.processes {
-		all.Go(func() {
-			u.workers <- struct{}{}
-			defer func() { <-u.workers }()
-			p.cool(true)
-		})
+		all.Go(func() { p.cool(true) })
 	}
 	all.Wait()
 	u.lock.Lock()

@@ -164,7 +164,7 @@ func (p *worker) pending() []*task {
 	if len(live) > 0 {
 		return append([]*task(nil), live...)
 	}
-	p.tasks = nil
+	p.tasks, p.chunk = nil, chunk{committed: true}
 	u.park(p)
 	return nil
 }
@@ -384,7 +384,7 @@ func (p *worker) faultSlot(from ao.Slot, err error) ao.Slot {
 func (u *Unit) markBad(id ao.ID, slot ao.Slot, err error) {
 	r := refusal(err)
 	switch r.Code {
-	case ao.BadLog, ao.BadModule, ao.BadFormat, ao.Contradiction:
+	case ao.BadLog, ao.BadModule, ao.BadFormat, ao.BadTags, ao.TooLarge, ao.Contradiction:
 	default:
 		return
 	}

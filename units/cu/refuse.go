@@ -72,9 +72,9 @@ func codes() []codeOf {
 		{context.Canceled, ao.Deadline},
 		{wasmvm.ErrFormat, ao.BadFormat},
 		{wasmvm.ErrModule, ao.BadModule},
-		{wasmvm.ErrLimit, ao.BadModule},
+		{ao.ErrTags, ao.BadTags}, // limits that are no numbers
+		{wasmvm.ErrLimit, ao.TooLarge},
 		{wasmvm.ErrImage, ao.BadState},
-		{ao.ErrTags, ao.BadModule}, // limits that are no numbers
 		{arweave.ErrUnavailable, ao.ArchiveDown},
 		{arweave.ErrCorrupt, ao.Corrupt},
 	}
