@@ -99,9 +99,9 @@ func command() *cli.Command {
 		Usage: "a peer of the AO computer: schedule, compute and push messages, settled on Arweave",
 		Description: "Try it: `aopeer devnet --demo`. Or keep `aopeer devnet` running in one terminal and, in another,\n" +
 			"`aopeer spawn`, then `aopeer eval PROCESS 'return 1 + 1'`.",
-		Suggest:                    true,
-		HideVersion:                true,
-		DisableSliceFlagSeparator:  true,
+		Suggest:                       true,
+		HideVersion:                   true,
+		DisableSliceFlagSeparator:     true,
 		CustomRootCommandHelpTemplate: cli.RootCommandHelpTemplate,
 		Flags: []cli.Flag{
 			&cli.StringFlag{

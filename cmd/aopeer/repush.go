@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -15,7 +14,6 @@ import (
 	"github.com/aopeer/aopeer/units/cu"
 	"github.com/aopeer/aopeer/units/mu"
 	"github.com/aopeer/aopeer/units/remote"
-	"github.com/aopeer/aopeer/wasmvm"
 )
 
 func repushCommand() *cli.Command {
@@ -74,16 +72,11 @@ type repushed struct {
 }
 
 func repush(ctx context.Context, c *cli.Command, cl *node.Client, process ao.ID, slot ao.Slot) error {
-	cache, err := os.MkdirTemp("", "aopeer-repush-")
+	machine, done, err := newMachine(c)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(cache)
-	machine, err := wasmvm.NewHost(wasmvm.Config{CacheDir: cache, Log: logger(c, false)})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = machine.Close() }() // nothing of it is kept
+	defer done()
 	dir := &archiveFirst{Directory: cl.Directory, log: remote.NewArchiveLog(cl.Archive, cl.Directory), only: process}
 	computer, err := cu.New(cu.Config{
 		Store: cl.Store, Signer: cl.Guest, Network: cl.Network.ID, Machine: machine, Directory: dir, Log: logger(c, false),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -89,23 +90,39 @@ func liveHead(ctx context.Context, c *cli.Command, v *cu.VerifyConfig) (head ao.
 	return head, err
 }
 
-// verifyArchive replays from nothing: an empty store, a cache that is thrown away, one gateway. If head is known it
+// newMachine is a machine for one command. It shares the home's compiled code, which is named by the digest of the
+// module and checked; without a home it compiles anew.
+func newMachine(c *cli.Command) (wasmvm.Machine, func(), error) {
+	cache, remove := filepath.Join(c.String("home"), "cache"), func() {}
+	if _, err := os.Stat(c.String("home")); err != nil {
+		if cache, err = os.MkdirTemp("", "aopeer-"); err != nil {
+			return nil, nil, err
+		}
+		remove = func() { _ = os.RemoveAll(cache) } // a leftover is the system's to clean
+	}
+	m, err := wasmvm.NewHost(wasmvm.Config{CacheDir: cache, Log: logger(c, false)})
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return m, func() {
+		_ = m.Close() // nothing of it is kept
+		remove()
+	}, nil
+}
+
+// verifyArchive replays from nothing: an empty store and one gateway. If head is known it
 // waits until so many slots and their claims are settled, or --wait is over.
 func verifyArchive(ctx context.Context, c *cli.Command, gateways []string, v cu.VerifyConfig, head ao.Slot) (cu.Report, error) {
 	reader, err := arweave.NewClient(arweave.ClientConfig{Gateways: gateways})
 	if err != nil {
 		return cu.Report{}, misuse("--archive: %v", err)
 	}
-	cache, err := os.MkdirTemp("", "aopeer-verify-")
+	machine, done, err := newMachine(c)
 	if err != nil {
 		return cu.Report{}, err
 	}
-	defer os.RemoveAll(cache)
-	machine, err := wasmvm.NewHost(wasmvm.Config{CacheDir: cache, Log: logger(c, false)})
-	if err != nil {
-		return cu.Report{}, err
-	}
-	defer func() { _ = machine.Close() }() // nothing of it is kept
+	defer done()
 	st := store.NewMemory()
 	defer func() { _ = st.Close() }() // likewise
 	p := startProgress(c, "reading the log")

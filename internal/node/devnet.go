@@ -63,15 +63,16 @@ type DevnetPeer struct {
 
 // Devnet is an embedded Arweave and the units on it, each a separate libp2p host.
 type Devnet struct {
-	cfg    DevnetConfig
-	home   Home
-	chain  *devnet.Devnet
-	wallet *arweave.Wallet
-	nodes  []*Node
-	file   DevnetFile
-	listen net.Listener
-	closes []func() error
-	ready  chan struct{}
+	cfg     DevnetConfig
+	home    Home
+	chain   *devnet.Devnet
+	wallet  *arweave.Wallet
+	nodes   []*Node
+	file    DevnetFile
+	listen  net.Listener
+	machine *wasmvm.Host // one for all computers: a machine holds no process, only compiled code
+	closes  []func() error
+	ready   chan struct{}
 }
 
 // NewDevnet opens a devnet's folder, or makes it: wallet, keys, chain and peers. Run or Close it.
@@ -109,6 +110,10 @@ func NewDevnet(h Home, cfg DevnetConfig) (_ *Devnet, err error) {
 	if err := d.publish(); err != nil {
 		return nil, err
 	}
+	if d.machine, err = wasmvm.NewHost(wasmvm.Config{CacheDir: h.cache(), Log: cfg.Log}); err != nil {
+		return nil, err
+	}
+	d.closes = append(d.closes, d.machine.Close)
 	if err := d.openPeers(); err != nil {
 		return nil, err
 	}
@@ -208,7 +213,11 @@ func (d *Devnet) openPeers() error {
 		cfg.Name, cfg.Roles, cfg.Listen, cfg.Wallet = p.name, []string{p.role}, p.listen, d.file.Wallet
 		cfg.Settle = SettleConfig{MaxAge: Duration(time.Second), Depth: 1, Poll: Duration(500 * time.Millisecond)}
 		cfg.Compute.ClaimAge = Duration(time.Second)
-		n, err := New(p.home, cfg, Parts{}, d.cfg.Log.With("peer", p.name))
+		var parts Parts
+		if p.role == remote.RoleComputer {
+			parts.Machine = d.machine
+		}
+		n, err := New(p.home, cfg, parts, d.cfg.Log.With("peer", p.name))
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}

@@ -1,6 +1,8 @@
 package remote
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,6 +44,8 @@ type Directory struct {
 	own       Doors
 	processes map[ao.ID]ao.Process // bounded by maxRemembered
 	modules   map[ao.ID]ao.Module
+	chosen    map[ao.ID]string // which computer a process was given to
+	given     map[string]int   // how many processes each computer was given
 }
 
 const (
@@ -56,7 +60,7 @@ var _ units.Directory = (*Directory)(nil)
 func NewDirectory(network, address string, node *p2p.Node, mesh *Mesh, archive arweave.Archive, st store.Store, log *slog.Logger) *Directory {
 	return &Directory{
 		network: network, address: address, node: node, mesh: mesh, archive: archive, store: st, log: log,
-		processes: map[ao.ID]ao.Process{}, modules: map[ao.ID]ao.Module{},
+		processes: map[ao.ID]ao.Process{}, modules: map[ao.ID]ao.Module{}, chosen: map[ao.ID]string{}, given: map[string]int{},
 	}
 }
 
@@ -277,29 +281,55 @@ func (d *Directory) Log(ctx context.Context, process ao.ID) (units.Log, error) {
 	return NewArchiveLog(d.archive, d), nil
 }
 
-// Computer is our own, or one of the mesh's: every process has its own order of them, so that a process stays hot in
-// one place and the next takes over when that one does not answer.
+// Computer is our own, or one of the mesh's. A process stays with the computer that it was first given to, the one
+// with the fewest, so that it is hot in one place; the next takes over when that one does not answer.
 func (d *Directory) Computer(_ context.Context, process ao.ID) (units.Computer, error) {
 	if c := d.doors().Computer; c != nil {
 		return c, nil
 	}
-	if d.mesh == nil {
-		return nil, ao.Refuse("compute", ao.UnknownUnit, "no computing unit is known")
+	var us []Unit
+	if d.mesh != nil {
+		us = d.mesh.Roster.With(RoleComputer)
 	}
-	us := d.mesh.Roster.With(RoleComputer)
 	if len(us) == 0 {
 		return nil, ao.Refuse("compute", ao.UnknownUnit, "no computing unit is known")
 	}
-	rank := func(u Unit) string {
-		h := sha256.Sum256(append(process[:], u.Address...))
-		return string(h[:])
-	}
-	slices.SortFunc(us, func(a, b Unit) int { return strings.Compare(rank(a), rank(b)) })
+	d.rank(process, us)
 	f := &failover{}
 	for _, u := range us[:min(3, len(us))] {
 		f.doors = append(f.doors, Computer(d.node, d.network, u.Peer))
 	}
 	return f, nil
+}
+
+// rank puts the computer that has the process first, the others by how few they have and then in an order of the
+// process's own, which is the same at every peer.
+func (d *Directory) rank(process ao.ID, us []Unit) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	own := d.chosen[process]
+	order := func(u Unit) [32]byte { return sha256.Sum256(append(process[:], u.Address...)) }
+	slices.SortFunc(us, func(a, b Unit) int {
+		if (a.Address == own) != (b.Address == own) {
+			if a.Address == own {
+				return -1
+			}
+			return 1
+		}
+		x, y := order(a), order(b)
+		return cmp.Or(cmp.Compare(d.given[a.Address], d.given[b.Address]), bytes.Compare(x[:], y[:]))
+	})
+	if us[0].Address == own {
+		return
+	}
+	if len(d.chosen) >= maxRemembered {
+		clear(d.chosen)
+		clear(d.given)
+	}
+	if own == "" { // a computer that is away for a while keeps its processes
+		d.chosen[process] = us[0].Address
+		d.given[us[0].Address]++
+	}
 }
 
 // Messenger is one of the mesh's messengers.
