@@ -219,7 +219,7 @@ func (p *worker) checkpoint() {
 	if err == nil {
 		err = u.settler.noteRoot(p.id, *p.at)
 	}
-	p.saved = r.cursor.Next // if it failed the next one is due as late as if it had not
+	p.saved, p.spent = r.cursor.Next, 0 // if it failed the next one is due as late as if it had not
 	if err != nil {
 		u.cfg.Log.Warn("checkpoint is not written", "process", p.id, "slot", uint64(p.at.slotOr(0)), "err", err)
 		return

@@ -314,9 +314,13 @@ func TestDuplicates(t *testing.T) {
 		m ao.Message
 		d ao.Decision
 	}{
-		{same, ao.Accepted}, {same, ao.Duplicate},
-		{push("stranger"), ao.Accepted}, {push("trusted"), ao.Accepted}, {push("again"), ao.Duplicate},
-		{push("stranger"), ao.Duplicate}, {push("trusted"), ao.Duplicate},
+		{same, ao.Accepted},
+		{same, ao.Duplicate},
+		{push("stranger"), ao.Accepted},
+		{push("trusted"), ao.Accepted},
+		{push("again"), ao.Duplicate},
+		{push("stranger"), ao.Duplicate},
+		{push("trusted"), ao.Duplicate},
 		{unitstest.Message(t, w.owner, c.Process(), "other"), ao.Accepted},
 	} {
 		c.Add(t, step.m)

@@ -42,3 +42,32 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestNoGoroutineIsLeft(t *testing.T) {
+	w := newWorld(t)
+	ids := []ao.ID{w.serve(t, "a", 6), w.serve(t, "b", 6), w.serve(t, "c", 6)}
+	w.directory.faults[3] = ao.Refuse("log", ao.Unreachable, "gone")
+	before := runtime.NumGoroutine()
+	for range 5 {
+		u := w.run(t, w.settling, func(c *cu.Config) { c.MaxHot = 2 })
+		for _, id := range ids {
+			compute(t, u, id, 2)
+			_, err := u.Compute(unitstest.Context(t), id, 5)
+			unitstest.WantRefusal(t, err, ao.Unreachable)
+		}
+		u.stop()
+		if s := u.Status(); s.Hot != 0 || s.Waiting != 0 || s.Working != 0 {
+			t.Errorf("status after the end: %+v", s)
+		}
+	}
+	await(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+func TestRunTwice(t *testing.T) {
+	w := newWorld(t)
+	u := w.run(t)
+	compute(t, u, w.serve(t, "p", 1), 0)
+	if err := u.Run(unitstest.Context(t)); err == nil {
+		t.Error("a unit runs twice")
+	}
+}

@@ -21,6 +21,9 @@ const (
 	chunkAge   = 250 * time.Millisecond
 )
 
+// checkpointWork is the most evaluation that a crash costs a second time, where slots are slow.
+const checkpointWork = 10 * time.Second
+
 // chunk is slots that are evaluated and become durable together. Once committed it is kept to be served from, until
 // the next slot begins a new one.
 type chunk struct {
@@ -45,7 +48,9 @@ func (c *chunk) find(slot ao.Slot) *outcome {
 func (p *worker) evaluate(life context.Context, entries []ao.Entry) error {
 	p.chunk, p.chunkFrom = chunk{}, p.unit.cfg.Now()
 	for len(entries) > 0 {
+		began := p.unit.cfg.Now()
 		n, fault := p.stretch(life, entries)
+		p.spent += p.unit.cfg.Now().Sub(began)
 		entries = entries[n:]
 		if err := p.commit(); err != nil {
 			p.cool(false)
@@ -58,7 +63,7 @@ func (p *worker) evaluate(life context.Context, entries []ao.Entry) error {
 			}
 			return errors.Join(fault, p.serve(life))
 		}
-		if p.replay.cursor.Next >= p.saved+ao.Slot(p.unit.cfg.CheckpointEvery) {
+		if p.replay.cursor.Next >= p.saved+ao.Slot(p.unit.cfg.CheckpointEvery) || p.spent >= checkpointWork {
 			p.checkpoint()
 		}
 		if err := p.serve(life); err != nil || p.replay == nil {
@@ -289,7 +294,7 @@ func (p *worker) cool(save bool) {
 	}
 	p.replay.close()
 	p.replay, p.seen, p.at, p.chunk, p.log = nil, nil, nil, chunk{}, nil
-	p.saved = 0
+	p.saved, p.spent = 0, 0
 	u := p.unit
 	u.lock.Lock()
 	defer u.lock.Unlock()

@@ -75,6 +75,8 @@ type machine struct {
 	dry     atomic.Int64
 	open    atomic.Int64 // states not closed
 
+	noop bool // entries cost nothing and change nothing
+
 	lock   sync.Mutex
 	before func(e ao.Entry) error                  // called before an entry is applied
 	spoil  func(e ao.Entry, r ao.Result) ao.Result // changes a result
@@ -125,6 +127,9 @@ func (m *machine) Begin(ctx context.Context, g wasmvm.Genesis, img *wasmvm.Image
 }
 
 func (m *machine) Apply(ctx context.Context, s wasmvm.State, e ao.Entry) (wasmvm.State, ao.Result, error) {
+	if m.noop {
+		return s, ao.Result{Output: []byte(`"done"`)}, nil
+	}
 	m.lock.Lock()
 	before, spoil := m.before, m.spoil
 	m.lock.Unlock()

@@ -28,8 +28,9 @@ type worker struct {
 	replay    *replayer // nil while cold
 	seen      *seenInStore
 	profile   string
-	recorded  ao.Slot // slots before it have an answer
-	saved     ao.Slot // what the newest checkpoint's cursor stands before
+	recorded  ao.Slot       // slots before it have an answer
+	saved     ao.Slot       // what the newest checkpoint's cursor stands before
+	spent     time.Duration // on evaluation since then
 	at        *stateAt
 	log       units.Log
 	chunk     chunk

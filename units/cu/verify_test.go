@@ -119,7 +119,6 @@ func TestVerifyNamesTheBadSlot(t *testing.T) {
 type listing struct {
 	*directory
 	fault error
-	empty bool
 }
 
 func (l listing) Next(context.Context, ao.ID) (ao.Slot, error) { return 0, l.fault }
