@@ -19,9 +19,9 @@ const (
 	// MaxOutput bounds the answer to one message.
 	MaxOutput = 64 << 20
 
-	startFuel  = 10_000_000_000
+	startFuel  = 1_000_000_000
 	dateStart  = 10000
-	maxDepth   = 1024
+	maxDepth   = 256
 	asyncStack = 40 << 20
 
 	// What host work costs, so that a module cannot buy time with cheap calls.

@@ -15,6 +15,7 @@ const (
 	errnoBadFile  = -8
 	errnoNoSystem = -52
 	wasiBadFile   = 8
+	wasiNoSeek    = 70
 
 	maxHeap64 = 16 << 30
 	maxHeap32 = 4<<30 - wasmPage
@@ -168,12 +169,12 @@ func hostFuncs() []namedFunc {
 		{"wasi_snapshot_preview1.environ_sizes_get", "pp>i", (*emscripten).environSizes},
 		{"wasi_snapshot_preview1.environ_get", "pp>i", answer(0)},
 		{"wasi_snapshot_preview1.fd_write", "ippp>i", (*emscripten).fdWrite},
-		{"wasi_snapshot_preview1.fd_read", "ippp>i", answer(wasiBadFile)},
-		{"wasi_snapshot_preview1.fd_close", "i>i", answer(wasiBadFile)},
+		{"wasi_snapshot_preview1.fd_read", "ippp>i", (*emscripten).fdRead},
+		{"wasi_snapshot_preview1.fd_close", "i>i", ifStandard(0)},
 		{"wasi_snapshot_preview1.fd_sync", "i>i", answer(wasiBadFile)},
 		{"wasi_snapshot_preview1.fd_fdstat_get", "ip>i", answer(wasiBadFile)},
-		{"wasi_snapshot_preview1.fd_seek", "ijip>i", answer(wasiBadFile)},
-		{"wasi_snapshot_preview1.fd_seek", "iiiip>i", answer(wasiBadFile)},
+		{"wasi_snapshot_preview1.fd_seek", "ijip>i", ifStandard(wasiNoSeek)},
+		{"wasi_snapshot_preview1.fd_seek", "iiiip>i", ifStandard(wasiNoSeek)},
 		{"env.__syscall_fcntl64", "iip>i", answer(errnoBadFile)},
 		{"env.__syscall_ioctl", "iip>i", answer(errnoBadFile)},
 		{"env.__syscall_dup3", "iii>i", answer(errnoBadFile)},
@@ -200,6 +201,16 @@ func hostFuncs() []namedFunc {
 // answer is a host function that knows one answer.
 func answer(v int64) hostFunc {
 	return func(*emscripten, []uint64) (uint64, error) { return uint64(v), nil }
+}
+
+// ifStandard answers v for the three standard streams; no other file is ever open.
+func ifStandard(v uint64) hostFunc {
+	return func(_ *emscripten, a []uint64) (uint64, error) {
+		if a[0] > 2 {
+			return wasiBadFile, nil
+		}
+		return v, nil
+	}
 }
 
 // invoke calls a function pointer and catches a longjmp out of it, as the JavaScript does with exceptions.
@@ -338,6 +349,14 @@ func (m *emscripten) fdWrite(a []uint64) (uint64, error) {
 		}
 	}
 	return 0, m.putWord(a[3], total)
+}
+
+// fdRead says that the input is at its end.
+func (m *emscripten) fdRead(a []uint64) (uint64, error) {
+	if a[0] != 0 {
+		return wasiBadFile, nil
+	}
+	return 0, m.putWord(a[3], 0)
 }
 
 func (m *emscripten) putWord(p, v uint64) error {

@@ -22,7 +22,7 @@ import (
 const EngineVersion = "44.0.0"
 
 // MaxWasmStack bounds the native stack of one call into a module, host frames included.
-const MaxWasmStack = 2 << 20
+const MaxWasmStack = 1 << 20
 
 // dialect is the set of wasm features that one module format may use. What is off cannot hold state that an
 // Image would miss: without bulk memory and reference types, tables and segments never change.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -15,13 +16,22 @@ import (
 // use; a nil one knows nothing.
 type pageScan struct {
 	pagemap *os.File
+	ranges  bool // the kernel has the PAGEMAP_SCAN request
 	pool    sync.Pool
 }
 
 // scratch is what one scan works with.
 type scratch struct {
-	raw  []byte
-	list []uint32
+	regions []pageRegion
+	raw     []byte
+	list    []uint32
+}
+
+// pageRegion and scanRequest are struct page_region and struct pm_scan_arg of linux/fs.h.
+type pageRegion struct{ start, end, categories uint64 }
+
+type scanRequest struct {
+	size, flags, start, end, walkEnd, vec, vecLen, maxPages, inverted, mask, anyOf, returned uint64
 }
 
 const (
@@ -29,6 +39,12 @@ const (
 	pagemapPresent = 1 << 63
 	pagemapSwapped = 1 << 62
 	pagemapFile    = 1 << 61
+
+	pagemapScan   = 0xc0606610
+	scanFile      = 1 << 2
+	scanPresent   = 1 << 3
+	scanSwapped   = 1 << 4
+	scanZeroFrame = 1 << 5
 )
 
 // newPageScan returns nil and the reason where the kernel does not tell.
@@ -40,8 +56,12 @@ func newPageScan() (*pageScan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open page map: %w", err)
 	}
-	s := &pageScan{pagemap: f}
+	s := &pageScan{pagemap: f, ranges: true}
 	s.pool.New = func() any { return new(scratch) }
+	if s.check() == nil {
+		return s, nil
+	}
+	s.ranges = false
 	if err := s.check(); err != nil {
 		f.Close()
 		return nil, err
@@ -80,14 +100,62 @@ func (s *pageScan) private(mem []byte) (*scratch, bool) {
 		return nil, false
 	}
 	w := s.pool.Get().(*scratch)
-	n := len(mem) / PageSize
+	w.list = w.list[:0]
+	ok := false
+	if s.ranges {
+		ok = s.scanRanges(w, base, len(mem))
+	} else {
+		ok = s.readEntries(w, base, len(mem))
+	}
+	if !ok {
+		s.pool.Put(w)
+		return nil, false
+	}
+	return w, true
+}
+
+// scanRanges asks for runs of pages; the kernel skips what was never touched.
+func (s *pageScan) scanRanges(w *scratch, base uintptr, size int) bool {
+	if w.regions == nil {
+		w.regions = make([]pageRegion, 512)
+	}
+	end := uint64(base) + uint64(size)
+	req := scanRequest{
+		size: uint64(unsafe.Sizeof(scanRequest{})), start: uint64(base), end: end,
+		vec: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(w.regions)))), vecLen: uint64(len(w.regions)),
+		inverted: scanFile | scanZeroFrame, mask: scanFile | scanZeroFrame, anyOf: scanPresent | scanSwapped, returned: scanPresent,
+	}
+	for req.start < end {
+		n, _, errno := unix.Syscall(unix.SYS_IOCTL, s.pagemap.Fd(), pagemapScan, uintptr(unsafe.Pointer(&req)))
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 || int(n) > len(w.regions) {
+			return false
+		}
+		for _, r := range w.regions[:n] {
+			for at := r.start; at < r.end; at += PageSize {
+				w.list = append(w.list, uint32((at-uint64(base))/PageSize))
+			}
+		}
+		if req.walkEnd <= req.start {
+			return false
+		}
+		req.start = req.walkEnd
+	}
+	runtime.KeepAlive(w)
+	return true
+}
+
+// readEntries reads a word for every page.
+func (s *pageScan) readEntries(w *scratch, base uintptr, size int) bool {
+	n := size / PageSize
 	if cap(w.raw) < n*pagemapEntry {
 		w.raw = make([]byte, n*pagemapEntry)
 	}
-	w.raw, w.list = w.raw[:n*pagemapEntry], w.list[:0]
+	w.raw = w.raw[:n*pagemapEntry]
 	if _, err := s.pagemap.ReadAt(w.raw, int64(base/PageSize)*pagemapEntry); err != nil {
-		s.pool.Put(w)
-		return nil, false
+		return false
 	}
 	for i := 0; i < n; i++ {
 		e := binary.LittleEndian.Uint64(w.raw[i*pagemapEntry:])
@@ -95,7 +163,7 @@ func (s *pageScan) private(mem []byte) (*scratch, bool) {
 			w.list = append(w.list, uint32(i))
 		}
 	}
-	return w, true
+	return true
 }
 
 // each visits the pages that private lists; false means that the kernel did not tell.

@@ -1,0 +1,105 @@
+package wasmvm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+)
+
+// TestJournalModel drives a module that writes where its message says, marking and rolling back at random, and
+// compares the memory with a plain copy of it.
+func TestJournalModel(t *testing.T) {
+	p := mustWat(t, testEngine(t), map[string]string{
+		// message: address, value, pages to grow, whether to trap
+		"data": `(data (i64.const 1000) "answer\00") (data (i64.const 70000) "some data that can be overwritten by zeros")`,
+		"handle": `(drop (memory.grow (i64.load offset=16 (local.get 0))))
+			(i64.store (i64.load (local.get 0)) (i64.load offset=8 (local.get 0)))
+			(if (i32.wrap_i64 (i64.load offset=24 (local.get 0))) (then unreachable))
+			i64.const 1000`,
+	})
+	for name, scan := range map[string]*pageScan{"page map": testScan(t), "comparing": nil} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			j := testJournal(t, p, scan)
+			model := bytes.Clone(j.memory())
+			for step := range 1500 {
+				size := uint64(len(j.memory()))
+				msg := make([]byte, 32)
+				at := r.Uint64N(size - 8)
+				switch r.IntN(4) {
+				case 0:
+					at = 70000 + r.Uint64N(64)
+				case 1:
+					at = at / PageSize % 8 * PageSize
+				}
+				binary.LittleEndian.PutUint64(msg, at)
+				if r.IntN(3) > 0 {
+					binary.LittleEndian.PutUint64(msg[8:], r.Uint64())
+				}
+				if r.IntN(60) == 0 && size < 90*wasmPage {
+					binary.LittleEndian.PutUint64(msg[16:], r.Uint64N(3))
+				}
+				if r.IntN(40) == 0 {
+					msg[24] = 1
+				}
+				_, _, err := j.handle(msg, nil, MaxFuel)
+				if err != nil || r.IntN(3) == 0 {
+					if err := j.rollback(); err != nil {
+						t.Fatal(err)
+					}
+					if !bytes.Equal(j.memory(), model) {
+						t.Fatalf("step %d: rollback left another state", step)
+					}
+					continue
+				}
+				dirty := j.mark()
+				checkDirty(t, model, j.memory(), dirty)
+				model = bytes.Clone(j.memory())
+				if step%100 == 0 {
+					checkImage(t, p, j.image(), model)
+				}
+			}
+			checkImage(t, p, j.image(), model)
+		})
+	}
+}
+
+func checkDirty(t *testing.T, before, after []byte, dirty []uint32) {
+	t.Helper()
+	before = append(bytes.Clone(before), make([]byte, len(after)-len(before))...)
+	for i := range len(after) / PageSize {
+		changed := !bytes.Equal(before[i*PageSize:][:PageSize], after[i*PageSize:][:PageSize])
+		listed := len(dirty) > 0 && dirty[0] == uint32(i)
+		if changed != listed {
+			t.Fatalf("page %d changed %v, listed %v", i, changed, listed)
+		}
+		if listed {
+			dirty = dirty[1:]
+		}
+	}
+}
+
+// checkImage saves an image, loads it and restores it.
+func checkImage(t *testing.T, p program, img *Image, want []byte) {
+	t.Helper()
+	file, err := img.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err = DecodeImage(file, testLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inst, err := p.restore(img, testLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inst.close()
+	if !bytes.Equal(inst.memory(), want) {
+		t.Fatal("restored memory differs")
+	}
+	if again := captureImage(inst.memory(), nil); !bytes.Equal(again.pages, img.pages) || again.Len() != img.Len() {
+		t.Fatal("image of a restored instance differs")
+	}
+}
