@@ -33,9 +33,8 @@ bench: ## Run the benchmarks.
 lint: ## Format, vet, staticcheck.
 	@bad=$$(git ls-files -z '*.go' | xargs -0 go tool gofumpt -l); \
 	if [ -n "$$bad" ]; then echo "not formatted, run: go tool gofumpt -w" $$bad; exit 1; fi
-	go vet $(PKGS)
-	go vet -tags e2e ./internal/e2e/...
-	go tool staticcheck $(PKGS)
+	go vet -tags e2e $(PKGS)
+	go tool staticcheck -tags e2e $(PKGS)
 
 docs: ## Rewrite the docs and golden files that are made from code: every package whose tests have -update.
 	@set -e; for dir in $$(git grep -l 'flag.Bool("update"' -- '*_test.go' | xargs -rn1 dirname | sort -u); do \
