@@ -65,8 +65,11 @@ func (u *Unit) stored(process ao.ID, slot ao.Slot) (*outcome, error) {
 
 // answerKey sorts by slot within a process.
 func answerKey(process ao.ID, slot ao.Slot) string {
-	return fmt.Sprintf("%s%016x", answerPrefix(process), uint64(slot))
+	return answerPrefix(process) + slotHex(slot)
 }
+
+// slotHex sorts as slots do.
+func slotHex(s ao.Slot) string { return hex.EncodeToString(slotBytes(s)) }
 
 func answerPrefix(process ao.ID) string { return "cu/answer/" + process.String() + "/" }
 
@@ -146,7 +149,7 @@ func decodeOutcome(record []byte, file func() ([]byte, error)) (*outcome, error)
 
 // resultName is the file of a result that is too large for its record.
 func resultName(process ao.ID, slot ao.Slot) string {
-	return fmt.Sprintf("cu-results/%s/%016x", hex.EncodeToString(process[:]), uint64(slot))
+	return "cu-results/" + hex.EncodeToString(process[:]) + "/" + slotHex(slot)
 }
 
 func readFile(s store.Store, name string, limit int64) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units/cu"
 	"github.com/aopeer/aopeer/units/unitstest"
 )
@@ -27,15 +28,16 @@ func BenchmarkReplay(b *testing.B) {
 
 // BenchmarkCatchUp is the same in a unit: with the journal, the answers and their synced writes.
 func BenchmarkCatchUp(b *testing.B) {
-	log := newWorld(b).chain(b, "p", benchSlots).Entries()
+	w := newWorld(b)
+	w.machine.noop = true
+	log := w.chain(b, "p", benchSlots).Entries()
+	w.directory.put(log)
 	for b.Loop() {
-		w := newWorld(b)
-		w.machine.noop = true
-		w.directory.put(log)
-		w.directory.module = newWorld(b).module
+		w.store = store.NewMemory()
 		u := w.run(b, func(c *cu.Config) { c.PageSize, c.CheckpointEvery = 128, 1000 })
 		compute(b, u, log[0].Message.ID(), benchSlots-1)
 		u.stop()
+		w.store.Close()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchSlots, "ns/slot")
 }

@@ -99,7 +99,7 @@ type shelf struct {
 func shelfPrefix(process ao.ID) string { return "cu/" + hex.EncodeToString(process[:]) + "/" }
 
 func checkpointName(process ao.ID, next ao.Slot) string {
-	return fmt.Sprintf("%s%016x", shelfPrefix(process), uint64(next))
+	return shelfPrefix(process) + slotHex(next)
 }
 
 // list is the Next of every checkpoint of a process, the newest last.

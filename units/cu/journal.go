@@ -3,7 +3,6 @@ package cu
 import (
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/aopeer/aopeer/ao"
@@ -84,5 +83,5 @@ func sized(raw []byte) []byte {
 }
 
 func journalKey(c attest.Claim) string {
-	return fmt.Sprintf("cu/journal/%s/%016x/%s", c.Process, uint64(c.Nonce), ao.ID(c.Head))
+	return "cu/journal/" + c.Process.String() + "/" + slotHex(c.Nonce) + "/" + ao.ID(c.Head).String()
 }

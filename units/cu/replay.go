@@ -54,12 +54,16 @@ func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
 		return evaluated{}, err
 	}
 	duplicate := false
+	fresh := effects[:0]
 	for _, k := range effects {
-		taken, err := r.seen.before(k, slot)
+		at, ok, err := r.seen.first(k)
 		if err != nil {
 			return evaluated{}, err
 		}
-		duplicate = duplicate || taken
+		duplicate = duplicate || ok && at < slot
+		if !ok || slot < at {
+			fresh = append(fresh, k)
+		}
 	}
 	out := evaluated{slot: slot, message: e.Message.ID(), head: next.Link}
 	if duplicate {
@@ -68,11 +72,8 @@ func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
 		if out.result, err = r.apply(ctx, e); err != nil {
 			return evaluated{}, fmt.Errorf("apply slot %d: %w", slot, err)
 		}
-		for _, k := range effects {
-			if err := r.seen.note(k, slot); err != nil {
-				r.close()
-				return evaluated{}, err
-			}
+		for _, k := range fresh {
+			r.seen.note(k, slot)
 		}
 	}
 	out.digest = attest.ResultDigest(out.result)

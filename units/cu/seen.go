@@ -12,8 +12,8 @@ import (
 // seen remembers the first slot at which something took effect. Only slots before the asked one count, so a replay
 // from an earlier slot needs no clearing.
 type seen interface {
-	before(k seenKey, slot ao.Slot) (bool, error)
-	note(k seenKey, slot ao.Slot) error
+	first(k seenKey) (at ao.Slot, ok bool, err error)
+	note(k seenKey, slot ao.Slot)
 }
 
 type seenKey struct {
@@ -30,17 +30,12 @@ const (
 // seenInMemory serves a replay that starts from nothing.
 type seenInMemory map[seenKey]ao.Slot
 
-func (s seenInMemory) before(k seenKey, slot ao.Slot) (bool, error) {
+func (s seenInMemory) first(k seenKey) (ao.Slot, bool, error) {
 	at, ok := s[k]
-	return ok && at < slot, nil
+	return at, ok, nil
 }
 
-func (s seenInMemory) note(k seenKey, slot ao.Slot) error {
-	if at, ok := s[k]; !ok || slot < at {
-		s[k] = slot
-	}
-	return nil
-}
+func (s seenInMemory) note(k seenKey, slot ao.Slot) { s[k] = slot }
 
 // seenInStore is durable: what was noted goes into the batch that holds the answers of the same slots.
 type seenInStore struct {
@@ -49,18 +44,7 @@ type seenInStore struct {
 	fresh   map[seenKey]ao.Slot // noted since the last flush
 }
 
-func (s *seenInStore) before(k seenKey, slot ao.Slot) (bool, error) {
-	at, ok, err := s.first(k)
-	return ok && at < slot, err
-}
-
-func (s *seenInStore) note(k seenKey, slot ao.Slot) error {
-	at, ok, err := s.first(k)
-	if err == nil && (!ok || slot < at) {
-		s.fresh[k] = slot
-	}
-	return err
-}
+func (s *seenInStore) note(k seenKey, slot ao.Slot) { s.fresh[k] = slot }
 
 func (s *seenInStore) first(k seenKey) (ao.Slot, bool, error) {
 	if at, ok := s.fresh[k]; ok {
