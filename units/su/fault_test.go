@@ -269,3 +269,53 @@ func TestFollowersAreBoundedAndForgotten(t *testing.T) {
 		t.Error("a bell is left behind")
 	}
 }
+
+func TestForeignRecordsAreNotServed(t *testing.T) {
+	c, other := unitstest.MakeChain(t, "chain", 4), unitstest.MakeChain(t, "other", 4)
+	log := c.Entries()
+	swapped := log[1]
+	swapped.Message = log[2].Message
+	for name, e := range map[string]ao.Entry{
+		"another slot's": log[2],
+		"another log's":  other.Entries()[1],
+		"a mixed one":    swapped,
+	} {
+		s := memory(t)
+		var b store.Batch
+		b.Append(logName(c.Process()), 0, encodeRecord(log[0]))
+		b.Append(logName(c.Process()), 1, encodeRecord(e))
+		if err := s.Commit(&b); err != nil {
+			t.Fatal(err)
+		}
+		u := newUnit(t, s, newFakeArchive(100))
+		if page, err := u.Range(t.Context(), c.Process(), 0, 1); err != nil || len(page) != 1 {
+			t.Errorf("%s: slot 0 is %d entries, %v", name, len(page), err)
+		}
+		if _, err := u.Range(t.Context(), c.Process(), 1, 1); err == nil {
+			t.Errorf("%s record is served in slot 1", name)
+		}
+	}
+}
+
+func TestBusyInAll(t *testing.T) {
+	s := &faultyStore{Store: memory(t)}
+	u := newUnit(t, s, newFakeArchive(100), func(c *Config) { c.MaxSchedules = 1 })
+	p, q := spawn(t, u, "first"), spawn(t, u, "second")
+	inside, open, answer := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	s.set(func(_ *store.Batch, commit func() error) error {
+		inside <- struct{}{}
+		<-open
+		return commit()
+	})
+	go func() {
+		_, err := u.Schedule(context.Background(), p, message(t, p, "inside"))
+		answer <- err
+	}()
+	<-inside
+	_, err := u.Schedule(t.Context(), q, message(t, q, "too many"))
+	unitstest.WantRefusal(t, err, ao.Busy)
+	close(open)
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+}
