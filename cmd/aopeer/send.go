@@ -28,6 +28,7 @@ type reply struct {
 	Digest   string          `json:"digest"`
 	Unit     string          `json:"unit"`
 	Price    string          `json:"price"`
+	Hops     []units.Hop     `json:"hops,omitempty"` // with --hops
 }
 
 func messageFlags() []cli.Flag {
@@ -128,7 +129,10 @@ func pushAndReport(ctx context.Context, c *cli.Command, cl *node.Client, m ao.Me
 	}
 	r := reply{Message: m.ID().String(), Process: a.Process().String(), Slot: a.Nonce(), Finality: "acked", Price: "0"}
 	if c.Bool("hops") {
-		if err := door.Hops(ctx, m.ID(), func(h units.Hop) error { return printHop(c, h) }); err != nil {
+		if err := door.Hops(ctx, m.ID(), func(h units.Hop) error {
+			r.Hops = append(r.Hops, h)
+			return printHop(c, h)
+		}); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,92 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestKill kills the devnet at a random moment of a stream of messages, ten times over, and finds every acknowledged
+// message in exactly one slot of an unbroken, verified log.
+func TestKill(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "devnet")
+	base := strconv.Itoa(freePorts(t))
+	args := []string{"devnet", "--home", home, "--port-base", base}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for round := range 10 {
+		d := start(t, "devnet", args...)
+		awaitDevnet(t, d, home)
+		process := must[spawned](t, "spawn", "--home", home).Process
+		until(t, "evaluation", 90*time.Second, func() bool {
+			return try(t, "eval", process, "N = 0", "--home", home, "--json").code == 0
+		})
+		acked := map[string]uint64{}
+		send := func(n int) {
+			var lock sync.Mutex
+			var all sync.WaitGroup
+			for range 4 {
+				all.Go(func() {
+					for range n / 4 {
+						o := try(t, "eval", process, "N = N + 1", "--no-wait", "--timeout", "5s", "--home", home, "--json")
+						var r reply
+						if o.code == 0 && json.Unmarshal([]byte(o.stdout), &r) == nil {
+							lock.Lock()
+							acked[r.Message] = r.Slot
+							lock.Unlock()
+						}
+					}
+				})
+			}
+			all.Wait()
+		}
+		killed := make(chan struct{})
+		time.AfterFunc(time.Duration(rng.IntN(1200))*time.Millisecond, func() { d.kill(); close(killed) })
+		send(20)
+		<-killed
+		before := len(acked)
+		d = start(t, "devnet", args...)
+		awaitDevnet(t, d, home)
+		send(20)
+		if len(acked)-before != 20 {
+			t.Fatalf("round %d: %d of 20 messages acknowledged after the restart", round, len(acked)-before)
+		}
+		checkLog(t, home, process, acked)
+		if r := must[report](t, "verify", process, "--home", home); !r.OK || r.Slots < uint64(len(acked)) || len(r.Disputed) > 0 {
+			t.Fatalf("round %d: %+v with %d acknowledged", round, r, len(acked))
+		}
+		t.Logf("round %d: %d acknowledged before the kill, 20 after", round, before)
+		if code := d.interrupt(t); code != 0 {
+			t.Fatalf("round %d: Ctrl-C ended with %d", round, code)
+		}
+	}
+}
+
+// checkLog: slots without a gap, time in order, every acknowledged message in its one slot.
+func checkLog(t *testing.T, home, process string, acked map[string]uint64) {
+	t.Helper()
+	where := map[string]uint64{}
+	last := int64(-1)
+	for i, l := range logOf(t, home, process) {
+		if l.Slot != uint64(i) || l.Timestamp <= last {
+			t.Fatalf("slot %d stands at %d, time %d after %d", l.Slot, i, l.Timestamp, last)
+		}
+		last = l.Timestamp
+		if old, dup := where[l.Message]; dup {
+			t.Fatalf("message %s holds slots %d and %d", l.Message, old, l.Slot)
+		}
+		where[l.Message] = l.Slot
+	}
+	for m, slot := range acked {
+		if got, ok := where[m]; !ok || got != slot {
+			t.Fatalf("message %s was acknowledged in slot %d and stands in %d (%v)", m, slot, got, ok)
+		}
+	}
+}
