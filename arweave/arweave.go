@@ -65,7 +65,8 @@ type Archive interface {
 	Block(ctx context.Context, height uint64) (Block, error)
 
 	// PostTx signs a base-layer transaction with the archive's wallet, keeps it durably, posts it, and posts it again
-	// until it is confirmed. It is not idempotent: every call is a new transaction. ErrRejected when refused at once.
+	// until it is confirmed; if the network has not taken it within 50 blocks it is lost, and Confirm says ErrNotFound.
+	// It is not idempotent: every call is a new transaction. ErrRejected when refused at once.
 	PostTx(ctx context.Context, draft TxDraft) (ans104.ID, error)
 }
 

@@ -232,7 +232,7 @@ func (b *Bundler) load() error {
 			if err != nil {
 				continue // the cut drops it and says so
 			}
-			items, size, after, used[file] = items+1, size+n, q.Seq, true
+			items, size, used[file] = items+1, size+n, true
 		}
 		if len(page) < queuePage {
 			break

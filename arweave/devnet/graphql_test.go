@@ -95,29 +95,43 @@ func TestClientQueries(t *testing.T) {
   { edges { node { tags { name value } } } } }`, map[string]any{"owner": g.owner}},
 		"scheduler-utils-transactions": {`query GetTransactions ($transactionIds: [ID!]!) { transactions(ids: $transactionIds tags: [{name:"Data-Protocol",values:["ao"]}])
   { edges { node { tags { name value } } } } }`, map[string]any{"transactionIds": ids}},
-		"scheduler-utils-load-process": {`query ($ids:[ID!]!){transactions(ids:$ids){pageInfo{hasNextPage} edges{cursor node{id anchor signature recipient block{timestamp} owner{address key} fee{winston ar} quantity{winston ar} data{size type} tags{name value} block{id timestamp height previous} parent{id}}}}}`,
-			map[string]any{"ids": ids[:1]}},
-		"aoconnect-spawn": {`query GetTransactions ($transactionIds: [ID!]!) { transactions(ids: $transactionIds) { edges { node { owner { address } tags { name value } block { id height timestamp } } } } }`,
-			map[string]any{"transactionIds": ids}},
-		"cu-meta": {`query GetProcesses ($processIds: [ID!]! $skipTags: Boolean! $skipSignature: Boolean! $skipAnchor: Boolean!) {
+		"scheduler-utils-load-process": {
+			`query ($ids:[ID!]!){transactions(ids:$ids){pageInfo{hasNextPage} edges{cursor node{id anchor signature recipient block{timestamp} owner{address key} fee{winston ar} quantity{winston ar} data{size type} tags{name value} block{id timestamp height previous} parent{id}}}}}`,
+			map[string]any{"ids": ids[:1]},
+		},
+		"aoconnect-spawn": {
+			`query GetTransactions ($transactionIds: [ID!]!) { transactions(ids: $transactionIds) { edges { node { owner { address } tags { name value } block { id height timestamp } } } } }`,
+			map[string]any{"transactionIds": ids},
+		},
+		"cu-meta": {
+			`query GetProcesses ($processIds: [ID!]! $skipTags: Boolean! $skipSignature: Boolean! $skipAnchor: Boolean!) {
   transactions(ids: $processIds) { edges { node { id signature @skip(if:$skipSignature) anchor @skip(if:$skipAnchor)
     owner { address key } tags @skip(if:$skipTags) { name value } recipient } } } }`,
-			map[string]any{"processIds": ids, "skipTags": false, "skipSignature": true, "skipAnchor": false}},
-		"cu-blocks": {`query GetBlocks($min: Int!, $limit: Int!) { blocks(height:{min:$min}, first:$limit, sort: HEIGHT_ASC) { pageInfo{hasNextPage} edges{ node{ timestamp height } } } }`,
-			map[string]any{"min": 1, "limit": 2}},
-		"cu-checkpoints": {`query GetAoProcessCheckpoints($owners:[String!]! $processId:String! $limit:Int!) { transactions(
+			map[string]any{"processIds": ids, "skipTags": false, "skipSignature": true, "skipAnchor": false},
+		},
+		"cu-blocks": {
+			`query GetBlocks($min: Int!, $limit: Int!) { blocks(height:{min:$min}, first:$limit, sort: HEIGHT_ASC) { pageInfo{hasNextPage} edges{ node{ timestamp height } } } }`,
+			map[string]any{"min": 1, "limit": 2},
+		},
+		"cu-checkpoints": {
+			`query GetAoProcessCheckpoints($owners:[String!]! $processId:String! $limit:Int!) { transactions(
   tags:[{name:"Process",values:[$processId]} {name:"Type",values:["Checkpoint"]} {name:"Data-Protocol",values:["ao"]}],
   owners:$owners, first:$limit, sort: HEIGHT_DESC) { edges { node { id owner{address} tags{name value} } } } }`,
-			map[string]any{"owners": []string{g.owner}, "processId": id, "limit": 5}},
-		"cu-checkpointed": {`query ($owner:String! $processId:String! $nonce:String! $timestamp:String!) { transactions(
+			map[string]any{"owners": []string{g.owner}, "processId": id, "limit": 5},
+		},
+		"cu-checkpointed": {
+			`query ($owner:String! $processId:String! $nonce:String! $timestamp:String!) { transactions(
   tags:[{name:"Process",values:[$processId]} {name:"Type",values:["Checkpoint"]} {name:"Nonce",values:[$nonce]} {name:"Timestamp",values:[$timestamp]}
   {name:"Data-Protocol",values:["ao"]}], owners:[$owner], first:1) { edges { node { id owner{address} tags{name value} } } } }`,
-			map[string]any{"owner": g.owner, "processId": id, "nonce": "7", "timestamp": "70"}},
+			map[string]any{"owner": g.owner, "processId": id, "nonce": "7", "timestamp": "70"},
+		},
 		"su-transaction": {`{transactions(ids:["` + id + `"]) {edges{node{id signature anchor owner{address key} tags{name value} recipient}}}}`, nil},
 		"mu-scheduler-locations": {`query GetSchedulerLocations($cursor: String) { transactions(tags:[{name:"Type",values:["Scheduler-Location"]} {name:"Data-Protocol",values:["ao"]}], first:100 after:$cursor)
   { edges { node { id owner{address} tags{name value} block{id height timestamp} } cursor } pageInfo { hasNextPage } } }`, nil},
-		"aos-find-process": {`query ($owners:[String!]!) { transactions(first:100, owners:$owners, tags:[{name:"Data-Protocol",values:["ao"]},{name:"Type",values:["Process"]},{name:"Name",values:["mine"]}]) { edges { node { id owner{address} tags{name value} } } } }`,
-			map[string]any{"owners": []string{g.owner}}},
+		"aos-find-process": {
+			`query ($owners:[String!]!) { transactions(first:100, owners:$owners, tags:[{name:"Data-Protocol",values:["ao"]},{name:"Type",values:["Process"]},{name:"Name",values:["mine"]}]) { edges { node { id owner{address} tags{name value} } } } }`,
+			map[string]any{"owners": []string{g.owner}},
+		},
 		"by-recipient-and-block": {`{transactions(recipients:["BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU"], block:{min:1,max:1}){edges{node{id bundledIn{id}}}}}`, nil},
 		"not-tagged":             {`{transactions(tags:[{name:"Type",values:["Checkpoint"]},{name:"Nonce",values:["7"],op:NEQ}]){count edges{node{id}}}}`, nil},
 		"no-such-id":             {`{transactions(ids:["nonsense"]){pageInfo{hasNextPage} edges{node{id}}}}`, nil},
