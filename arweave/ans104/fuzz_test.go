@@ -2,21 +2,27 @@ package ans104
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
 func FuzzParse(f *testing.F) {
 	for _, v := range readVectors(f).Items {
-		f.Add(b64(f, v.Raw))
+		if strings.HasSuffix(v.Name, " all") || strings.HasSuffix(v.Name, " empty") {
+			f.Add(b64(f, v.Raw))
+		}
 	}
 	f.Add(append(layout(0, 0), numbers(1<<32, 1<<32)...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		before := bytes.Clone(raw)
 		it, err := Parse(raw)
+		if !bytes.Equal(raw, before) {
+			t.Fatal("input changed")
+		}
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(it.Raw(), before) {
+		if !bytes.Equal(it.Raw(), raw) {
 			t.Fatal("raw bytes changed")
 		}
 		// The item is its fields and nothing else: laid out anew they are the same bytes.
@@ -32,11 +38,11 @@ func FuzzParse(f *testing.F) {
 		if it.OwnerAddress() == "" {
 			t.Fatal("no address")
 		}
+		if it.SignatureType() == Arweave {
+			return // an exponentiation for every input would leave no time to vary them
+		}
 		if single, batch := it.Verify(), VerifyBatch([]*Item{it})[0]; !sameVerdict(single, batch) {
 			t.Fatalf("singly %v, in a batch %v", single, batch)
-		}
-		if !bytes.Equal(raw, before) {
-			t.Fatal("input changed")
 		}
 	})
 }

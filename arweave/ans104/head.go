@@ -28,7 +28,8 @@ func (it *Item) Head() Head {
 	}
 }
 
-// check bounds every field, as Parse does for an item's.
+// check refuses every head that no item parsed by Parse can have. The number of tags is not signed, so that it fits
+// the tag block is checked here.
 func (h Head) check() error {
 	sigLen, ownerLen := h.Type.sizes()
 	switch {
@@ -45,13 +46,17 @@ func (h Head) check() error {
 	case h.DataLength < 0:
 		return ErrTooShort
 	}
-	return nil
+	if err := checkOwner(h.Type, h.Owner); err != nil {
+		return err
+	}
+	_, err := h.Tags()
+	return err
 }
 
 // Verify checks the owner's signature, as Item.Verify does.
 func (h Head) Verify() error {
 	if err := h.check(); err != nil {
-		return err
+		return fmt.Errorf("verify head: %w", err)
 	}
 	acc := itemPrefix(h.Type)
 	for _, c := range [][]byte{h.Owner, h.Target, h.Anchor, h.RawTags} {
