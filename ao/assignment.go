@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -33,8 +34,8 @@ func SignAssignment(s ans104.Signer, f AssignmentFields) (Assignment, error) {
 	if (f.Nonce == 0) != (f.Message == f.Process) {
 		return Assignment{}, fmt.Errorf("%w: slot 0 and only slot 0 holds the process", ErrTags)
 	}
-	if f.Timestamp < 0 {
-		return Assignment{}, fmt.Errorf("%w: timestamp %d", ErrTags, f.Timestamp)
+	if f.Timestamp < 0 || f.BlockHeight > math.MaxInt64 {
+		return Assignment{}, fmt.Errorf("%w: timestamp %d, block height %d", ErrTags, f.Timestamp, f.BlockHeight)
 	}
 	tags := Tags{
 		{Name: "Process", Value: f.Process.String()},
@@ -105,9 +106,11 @@ func (f *AssignmentFields) read(tags Tags) (err error) {
 	if f.BlockHeight, err = strconv.ParseUint(tags.Get("Block-Height"), 10, 63); err != nil {
 		return fmt.Errorf("%w: Block-Height", ErrTags)
 	}
-	if f.Timestamp, err = strconv.ParseInt(tags.Get("Timestamp"), 10, 64); err != nil || f.Timestamp < 0 {
+	timestamp, err := strconv.ParseUint(tags.Get("Timestamp"), 10, 63)
+	if err != nil {
 		return fmt.Errorf("%w: Timestamp", ErrTags)
 	}
+	f.Timestamp = int64(timestamp)
 	switch v, ok := tags.Lookup("Message"); {
 	case !ok && f.Nonce == 0:
 		f.Message = f.Process
@@ -190,8 +193,8 @@ var (
 	ErrMismatch = errors.New("the assignment names another message than the one beside it")
 )
 
-// Cursor walks a log and checks each entry against all before it. The zero value with Process set stands before
-// slot 0. It does not judge who signed: see units.SignaturePolicy.
+// Cursor walks a log and checks each entry against all before it. NewCursor stands before slot 0; one that was stored
+// goes on where it stood. It does not judge who signed: see units.SignaturePolicy.
 type Cursor struct {
 	Process   ID
 	Next      Slot     // the slot expected now

@@ -3,7 +3,12 @@ package ao
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
+
+// maxDetail bounds a refusal's detail in bytes, before the ellipsis.
+const maxDetail = 512
 
 // Code is why something was refused: one word of the table below, the same on the wire, in the log, in the CLI and
 // in docs/reasons.md.
@@ -117,16 +122,20 @@ func (r *Refusal) Is(target error) bool {
 	return ok && t.Code == r.Code && (t.Hop == "" || t.Hop == r.Hop)
 }
 
-// Refuse makes a refusal; the detail is bounded and kept to one line, because it may quote a stranger.
+// Refuse makes a refusal; the detail is bounded and kept to one printable line, because it may quote a stranger.
 func Refuse(hop string, code Code, format string, args ...any) *Refusal {
 	detail := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
 	}, fmt.Sprintf(format, args...))
-	if len(detail) > 512 {
-		detail = detail[:512] + "…"
+	if len(detail) > maxDetail {
+		cut := maxDetail
+		for !utf8.RuneStart(detail[cut]) {
+			cut--
+		}
+		detail = detail[:cut] + "…"
 	}
 	return &Refusal{Hop: hop, Code: code, Detail: detail}
 }

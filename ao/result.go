@@ -67,35 +67,30 @@ type AssignDraft struct {
 // of the right shape keep their raw bytes and have no target, so that they count in the digest and go nowhere.
 // Errors: ErrResponse.
 func ParseResponse(raw []byte) (Result, error) {
-	var outer struct {
-		OK       *bool           `json:"ok"`
-		Response json.RawMessage `json:"response"`
-	}
-	if err := json.Unmarshal(raw, &outer); err != nil || outer.OK == nil {
+	outer, isObject := members(raw)
+	var success *bool
+	if !isObject || json.Unmarshal(outer["ok"], &success) != nil || success == nil {
 		return Result{}, ErrResponse
 	}
-	if !*outer.OK {
-		if isBlank(outer.Response) {
+	if !*success {
+		if isBlank(outer["response"]) {
 			return Failed(ErrResponse.Error()), nil
 		}
-		return Result{Error: outer.Response}, nil
+		return Result{Error: outer["response"]}, nil
 	}
-	var body struct {
-		Output, Error                 json.RawMessage
-		Messages, Spawns, Assignments json.RawMessage
-	}
-	if err := json.Unmarshal(outer.Response, &body); err != nil || isBlank(outer.Response) {
+	body, isObject := members(outer["response"])
+	if !isObject {
 		return Result{}, ErrResponse
 	}
-	r := Result{Output: body.Output}
-	if !isBlank(body.Error) {
-		r.Error = body.Error
+	r := Result{Output: body["Output"]}
+	if !isBlank(body["Error"]) {
+		r.Error = body["Error"]
 		return r, nil
 	}
 	lists := [3][]json.RawMessage{}
 	total := 0
-	for i, list := range []json.RawMessage{body.Messages, body.Spawns, body.Assignments} {
-		lists[i] = elements(list)
+	for i, name := range []string{"Messages", "Spawns", "Assignments"} {
+		lists[i], _ = elements(body[name])
 		total += len(lists[i])
 	}
 	if total > MaxOutbox {
@@ -119,51 +114,68 @@ func isBlank(raw json.RawMessage) bool {
 	return len(s) == 0 || string(s) == "null" || string(s) == `""`
 }
 
-// elements is the list's raw elements; an object, as Lua encodes an empty table, is an empty list.
-func elements(raw json.RawMessage) []json.RawMessage {
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
-		return nil
+// members is a JSON object by the exact names of its members, the last of a name, as JavaScript reads one. Decoding
+// into a struct would take OK for ok, and mix two lists of one name.
+func members(raw json.RawMessage) (map[string]json.RawMessage, bool) {
+	var m map[string]json.RawMessage
+	if json.Unmarshal(raw, &m) != nil {
+		return nil, false
 	}
-	return list
+	return m, m != nil
+}
+
+// elements is the list's raw elements; an object, as Lua encodes an empty table, is an empty list. ok is false for
+// what is neither a list nor an empty table nor absent.
+func elements(raw json.RawMessage) (list []json.RawMessage, ok bool) {
+	if isBlank(raw) {
+		return nil, true
+	}
+	if json.Unmarshal(raw, &list) == nil {
+		return list, true
+	}
+	table, isObject := members(raw)
+	return nil, isObject && len(table) == 0
 }
 
 func parseDraft(raw json.RawMessage) Draft {
-	var v struct {
-		Target, Anchor, Data json.RawMessage
-		Tags                 []struct {
-			Name  json.RawMessage `json:"name"`
-			Value json.RawMessage `json:"value"`
-		}
-	}
 	d := Draft{Raw: raw}
-	if json.Unmarshal(raw, &v) != nil {
+	m, ok := members(raw)
+	if !ok {
 		return d
 	}
-	d.Target, d.Anchor, d.Data = text(v.Target), text(v.Anchor), []byte(text(v.Data))
-	for _, t := range v.Tags {
-		d.Tags = append(d.Tags, Tag{Name: text(t.Name), Value: text(t.Value)})
+	list, ok := elements(m["Tags"])
+	if !ok {
+		return d
 	}
+	var tags Tags
+	for _, e := range list {
+		t, ok := members(e)
+		if !ok {
+			return d
+		}
+		tags = append(tags, Tag{Name: text(t["name"]), Value: text(t["value"])})
+	}
+	d.Target, d.Anchor, d.Data, d.Tags = text(m["Target"]), text(m["Anchor"]), []byte(text(m["Data"])), tags
 	return d
 }
 
 func parseAssign(raw json.RawMessage) AssignDraft {
-	var v struct {
-		Processes, Message json.RawMessage
-		Exclude            json.RawMessage
-	}
 	a := AssignDraft{Raw: raw}
-	if json.Unmarshal(raw, &v) != nil {
+	m, ok := members(raw)
+	if !ok {
 		return a
 	}
-	a.Message = text(v.Message)
-	for _, p := range elements(v.Processes) {
-		a.Processes = append(a.Processes, text(p))
-	}
-	for _, x := range elements(v.Exclude) {
-		a.Exclude = append(a.Exclude, text(x))
-	}
+	a.Message = text(m["Message"])
+	a.Processes, a.Exclude = texts(m["Processes"]), texts(m["Exclude"])
 	return a
+}
+
+func texts(raw json.RawMessage) (out []string) {
+	list, _ := elements(raw)
+	for _, e := range list {
+		out = append(out, text(e))
+	}
+	return out
 }
 
 // text is a JSON string's content; numbers and booleans, which modules emit as tag values, are their own text.

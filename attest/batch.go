@@ -1,8 +1,10 @@
 package attest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -33,11 +35,11 @@ func SignBatch(s ans104.Signer, claims []Claim, state *Hash) (Batch, error) {
 		data = binary.BigEndian.AppendUint16(data, uint16(len(b)))
 		data = append(data, b...)
 	}
-	it, err := ans104.Sign(s, ans104.Fields{Tags: batchTags(claims, Root(leaves), state), Data: data})
+	it, err := ans104.Sign(s, ans104.Fields{Tags: rangeOf(claims, Root(leaves), state).tags(), Data: data})
 	if err != nil {
 		return Batch{}, fmt.Errorf("sign batch of claims: %w", err)
 	}
-	return Batch{item: it, claims: claims, state: state}, nil
+	return Batch{item: it, claims: slices.Clone(claims), state: state}, nil
 }
 
 func checkBatch(claims []Claim) error {
@@ -48,6 +50,9 @@ func checkBatch(claims []Claim) error {
 		if err := c.check(); err != nil {
 			return err
 		}
+		if i > 0 && c.Nonce == 0 {
+			return fmt.Errorf("%w: the slots of a batch run past the last number", ErrClaim)
+		}
 		if c.Network != claims[0].Network || c.Process != claims[0].Process || c.Nonce != claims[0].Nonce+ao.Slot(i) {
 			return fmt.Errorf("%w: a batch holds consecutive slots of one process", ErrClaim)
 		}
@@ -55,21 +60,64 @@ func checkBatch(claims []Claim) error {
 	return nil
 }
 
-func batchTags(claims []Claim, root Hash, state *Hash) []ans104.Tag {
+// batchRange is what a batch's tags say.
+type batchRange struct {
+	network  string
+	process  string
+	from, to ao.Slot
+	root     Hash
+	state    *Hash // nil if the unit did not say
+}
+
+func rangeOf(claims []Claim, root Hash, state *Hash) batchRange {
 	first, last := claims[0], claims[len(claims)-1]
+	return batchRange{first.Network, first.Process.String(), first.Nonce, last.Nonce, root, state}
+}
+
+func (r batchRange) tags() []ans104.Tag {
 	tags := []ans104.Tag{
 		{Name: "Data-Protocol", Value: ao.DataProtocol},
 		{Name: "Type", Value: TypeBatch},
-		{Name: "Network", Value: first.Network},
-		{Name: "Process", Value: first.Process.String()},
-		{Name: "From-Nonce", Value: first.Nonce.String()},
-		{Name: "To-Nonce", Value: last.Nonce.String()},
-		{Name: "Claim-Root", Value: ao.ID(root).String()},
+		{Name: "Network", Value: r.network},
+		{Name: "Process", Value: r.process},
+		{Name: "From-Nonce", Value: r.from.String()},
+		{Name: "To-Nonce", Value: r.to.String()},
+		{Name: "Claim-Root", Value: ao.ID(r.root).String()},
 	}
-	if state != nil {
-		tags = append(tags, ans104.Tag{Name: "State-Root", Value: ao.ID(*state).String()})
+	if r.state != nil {
+		tags = append(tags, ans104.Tag{Name: "State-Root", Value: ao.ID(*r.state).String()})
 	}
 	return tags
+}
+
+// readRange reads a batch's tags back; whether they are exactly those is for isExactly to say. Errors: ErrClaim.
+func readRange(tags ao.Tags) (r batchRange, err error) {
+	r.network, r.process = tags.Get("Network"), tags.Get("Process")
+	if r.from, err = ao.ParseSlot(tags.Get("From-Nonce")); err != nil {
+		return r, fmt.Errorf("%w: From-Nonce", ErrClaim)
+	}
+	if r.to, err = ao.ParseSlot(tags.Get("To-Nonce")); err != nil || r.to < r.from || r.to-r.from >= MaxBatch {
+		return r, fmt.Errorf("%w: To-Nonce", ErrClaim)
+	}
+	root, err := ao.ParseID(tags.Get("Claim-Root"))
+	if err != nil {
+		return r, fmt.Errorf("%w: Claim-Root", ErrClaim)
+	}
+	r.root = Hash(root)
+	if v, ok := tags.Lookup("State-Root"); ok {
+		state, err := ao.ParseID(v)
+		if err != nil {
+			return r, fmt.Errorf("%w: State-Root", ErrClaim)
+		}
+		r.state = (*Hash)(&state)
+	}
+	return r, nil
+}
+
+// isExactly says whether the head has these tags in this order and nothing else beside them.
+func isExactly(tags []ans104.Tag, raw, target, anchor []byte) bool {
+	want, err := ans104.EncodeTags(tags)
+	return err == nil && bytes.Equal(want, raw) && len(target)+len(anchor) == 0
 }
 
 // ParseBatch parses and verifies raw: encoding, order, root and signature. Errors: those of ans104, ErrClaim.
@@ -83,33 +131,30 @@ func ParseBatch(raw []byte) (Batch, error) {
 
 // NewBatch verifies a parsed item and takes it as a batch.
 func NewBatch(it *ans104.Item) (Batch, error) {
-	r := reader{b: it.Data()}
+	d := reader{b: it.Data()}
 	b := Batch{item: it}
 	var leaves []Hash
-	for len(r.b) > 0 && len(b.claims) < MaxBatch {
-		leaf := r.take(int(r.uint(2)))
+	for len(d.b) > 0 && len(b.claims) < MaxBatch {
+		leaf := d.take(int(d.uint(2)))
 		c, err := ParseClaim(leaf)
-		if err != nil || r.bad {
+		if err != nil || d.bad {
 			return Batch{}, fmt.Errorf("%w: claim %d of the batch", ErrClaim, len(b.claims))
 		}
 		b.claims = append(b.claims, c)
 		leaves = append(leaves, LeafHash(leaf))
 	}
-	if len(r.b) != 0 {
+	if len(d.b) != 0 {
 		return Batch{}, fmt.Errorf("%w: more than %d in a batch", ErrClaim, MaxBatch)
 	}
 	if err := checkBatch(b.claims); err != nil {
 		return Batch{}, err
 	}
-	if v, ok := it.Tag("State-Root"); ok {
-		id, err := ao.ParseID(v)
-		if err != nil {
-			return Batch{}, fmt.Errorf("%w: State-Root", ErrClaim)
-		}
-		b.state = (*Hash)(&id)
+	r, err := readRange(it.Tags())
+	if err != nil {
+		return Batch{}, err
 	}
-	want, err := ans104.EncodeTags(batchTags(b.claims, Root(leaves), b.state))
-	if err != nil || string(want) != string(it.RawTags()) || len(it.Target())+len(it.Anchor()) != 0 {
+	b.state = r.state
+	if !isExactly(rangeOf(b.claims, Root(leaves), b.state).tags(), it.RawTags(), it.Target(), it.Anchor()) {
 		return Batch{}, fmt.Errorf("%w: the tags say something else than the data", ErrClaim)
 	}
 	if err := it.Verify(); err != nil {
@@ -138,7 +183,7 @@ type Proof struct {
 	Path  []Hash
 }
 
-// Prove makes the proof for the i-th claim.
+// Prove makes the proof for the i-th of Claims; another i is a fault of the caller's and panics.
 func (b Batch) Prove(i int) Proof {
 	leaves := make([]Hash, len(b.claims))
 	for k, c := range b.claims {
@@ -161,24 +206,15 @@ func (p Proof) Check() (Claim, string, error) {
 	if err != nil {
 		return Claim{}, "", err
 	}
-	tags := ao.Tags(raw)
-	from, err := ao.ParseSlot(tags.Get("From-Nonce"))
+	r, err := readRange(raw)
 	if err != nil {
 		return Claim{}, "", err
 	}
-	to, err := ao.ParseSlot(tags.Get("To-Nonce"))
-	if err != nil {
-		return Claim{}, "", err
-	}
-	root, err := ao.ParseID(tags.Get("Claim-Root"))
-	if err != nil {
-		return Claim{}, "", fmt.Errorf("%w: Claim-Root", ErrClaim)
-	}
-	if tags.Get("Type") != TypeBatch || tags.Get("Process") != c.Process.String() || tags.Get("Network") != c.Network ||
-		to < from || to-from >= MaxBatch || c.Nonce < from || c.Nonce > to {
+	if !isExactly(r.tags(), p.Head.RawTags, p.Head.Target, p.Head.Anchor) ||
+		r.network != c.Network || r.process != c.Process.String() || c.Nonce < r.from || c.Nonce > r.to {
 		return Claim{}, "", fmt.Errorf("%w: the claim is not of that batch", ErrClaim)
 	}
-	if err := CheckPath(Hash(root), LeafHash(p.Claim), uint64(c.Nonce-from), uint64(to-from)+1, p.Path); err != nil {
+	if err := CheckPath(r.root, LeafHash(p.Claim), uint64(c.Nonce-r.from), uint64(r.to-r.from)+1, p.Path); err != nil {
 		return Claim{}, "", err
 	}
 	return c, p.Head.OwnerAddress(), nil

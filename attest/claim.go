@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -94,7 +93,10 @@ func ParseClaim(b []byte) (Claim, error) {
 	if r.bad || len(r.b) != 0 {
 		return Claim{}, fmt.Errorf("%w: length", ErrClaim)
 	}
-	return c, c.check()
+	if err := c.check(); err != nil {
+		return Claim{}, err
+	}
+	return c, nil
 }
 
 // reader takes fields off the front; after a shortage it is bad and yields zeros.
@@ -174,8 +176,7 @@ func ParseSigned(raw []byte) (SignedClaim, error) {
 	if err != nil {
 		return SignedClaim{}, err
 	}
-	want, err := ans104.EncodeTags(claimTags(c))
-	if err != nil || !bytes.Equal(want, it.RawTags()) || len(it.Target())+len(it.Anchor()) != 0 {
+	if !isExactly(claimTags(c), it.RawTags(), it.Target(), it.Anchor()) {
 		return SignedClaim{}, fmt.Errorf("%w: the tags say something else than the data", ErrClaim)
 	}
 	if err := it.Verify(); err != nil {

@@ -92,8 +92,9 @@ func climb(leaf Hash, i, n uint64, path []Hash) (Hash, []Hash, bool) {
 // PageSize is the unit of the state root, in bytes.
 const PageSize = 4096
 
-// State is what a state root covers: a memory of Len bytes, of which Pages yields those that are not all zero in
-// ascending order, and the tail, the state outside the memory.
+// State is what a state root covers: a memory of Len bytes, a multiple of PageSize and at most 2^32 pages, of which Pages
+// yields at least those that are not all zero, each once and in ascending order, and the tail, the state outside the
+// memory.
 type State interface {
 	Len() uint64
 	Pages(yield func(index uint32, page *[PageSize]byte) bool)
