@@ -356,13 +356,14 @@ func (m *wasi) charge(n uint64) error {
 	return nil
 }
 
-// classify turns what stopped the module into a fault. What a Go module says before it exits tells why.
+// classify turns what stopped the module into a fault. What a Go module says before it gives up tells why.
 func (m *wasi) classify(err error) error {
-	if m.failure == nil {
-		return engineFault(err)
+	cause := m.failure
+	if cause == nil {
+		cause = engineFault(err)
 	}
-	if m.failure != faultGuestExit {
-		return m.failure
+	if cause != faultGuestExit && cause != faultUnreachable {
+		return cause
 	}
 	switch said := string(m.stderr); {
 	case strings.Contains(said, "out of memory"):
@@ -372,5 +373,5 @@ func (m *wasi) classify(err error) error {
 	case strings.Contains(said, "panic:"), strings.Contains(said, "fatal error:"):
 		return faultGuestPanic
 	}
-	return faultGuestExit
+	return cause
 }

@@ -101,10 +101,11 @@ func (p *process) evaluate(msg, env []byte) (rt.Value, error) {
 		}
 		p.envJSON = env
 	}
-	r, err := rt.Call1(p.lua.MainThread(), p.entry, m, p.env)
-	if err != nil {
+	// A termination with a parent would hang on to the call before, and so to every call there ever was.
+	out := rt.NewTerminationWith(nil, 1, false)
+	if err := rt.Call(p.lua.MainThread(), p.entry, []rt.Value{m, p.env}, out); err != nil {
 		text, _ := rt.ErrorValue(err).ToString()
 		return rt.NilValue, errors.New(text)
 	}
-	return r, nil
+	return out.Get(0), nil
 }

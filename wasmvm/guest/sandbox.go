@@ -20,7 +20,7 @@ import (
 const (
 	// maxGoStack ends runaway recursion in the interpreter long before the native stack is used up. How soon that
 	// would be differs between processors; this does not.
-	maxGoStack = 256 << 10
+	maxGoStack = 512 << 10
 
 	maxSource = 4 << 20
 	maxString = 256 << 20

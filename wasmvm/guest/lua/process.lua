@@ -23,12 +23,9 @@ end
 
 -- eval runs code, as an expression if it is one, and shows what it returns.
 local function eval(code)
-  local fn = load("return " .. code, "eval")
-  if not fn then
-    local err
-    fn, err = load(code, "eval")
-    if not fn then error(err, 0) end
-  end
+  -- A variable to be closed keeps what is returned from being a tail call, whose errors would not be placed in it.
+  local fn = load("local __eval <close> = nil return " .. code, "eval") or load("local __eval <close> = nil " .. code, "eval")
+  if not fn then error(select(2, load(code, "eval")), 0) end
   local r = table.pack(fn())
   for i = 1, r.n do r[i] = dump(r[i]) end
   if r.n > 0 then print(table.concat(r, "\t", 1, r.n)) end
