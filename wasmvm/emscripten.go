@@ -86,8 +86,15 @@ func (s *shape) checkEmscripten() error {
 		return fmt.Errorf("%w: export memory missing", ErrModule)
 	}
 	for _, want := range [][2]string{
-		{"handle", "pp>p"}, {"malloc", "p>p"}, {"free", "p>"}, {"__wasm_call_ctors", ">"}, {"emscripten_stack_init", ">"},
-		{"emscripten_stack_get_end", ">p"}, {"emscripten_stack_get_current", ">p"}, {"_emscripten_stack_alloc", "p>p"}, {"_emscripten_stack_restore", "p>"},
+		{"handle", "pp>p"},
+		{"malloc", "p>p"},
+		{"free", "p>"},
+		{"__wasm_call_ctors", ">"},
+		{"emscripten_stack_init", ">"},
+		{"emscripten_stack_get_end", ">p"},
+		{"emscripten_stack_get_current", ">p"},
+		{"_emscripten_stack_alloc", "p>p"},
+		{"_emscripten_stack_restore", "p>"},
 	} {
 		if sig, ok := s.funcs[want[0]]; !ok || sig != s.width(want[1]) {
 			return fmt.Errorf("%w: export %s missing or of the wrong type", ErrModule, want[0])
@@ -208,6 +215,7 @@ type emscripten struct {
 	globals []*wt.Global
 	funcs   map[string]*wt.Func
 	wide    bool
+	limit   uint64
 
 	// State of the message being handled.
 	fuel    uint64 // its budget
@@ -225,7 +233,7 @@ func (p *emscriptenProgram) instantiate(limit uint64) (*emscripten, error) {
 	if limit < p.shape.memory.min*wasmPage {
 		return nil, faultMemoryLimit
 	}
-	m := &emscripten{program: p, funcs: make(map[string]*wt.Func, 16), wide: p.shape.memory.wide}
+	m := &emscripten{program: p, funcs: make(map[string]*wt.Func, 16), wide: p.shape.memory.wide, limit: limit}
 	m.store = wt.NewStore(p.engine)
 	m.store.Limiter(int64(min(limit, math.MaxInt64)), maxTable, 1, -1, 1)
 	m.begin(startFuel)

@@ -2,6 +2,7 @@ package wasmvm
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -290,6 +291,9 @@ func (m *emscripten) resizeHeap(a []uint64) (uint64, error) {
 		size = min((size+wasmPage-1)/wasmPage*wasmPage, m.maxHeap())
 		if _, err := m.mem.Grow(m.store, (size-old)/wasmPage); err == nil {
 			return 1, nil
+		}
+		if size <= min(m.limit, m.program.shape.memory.max*wasmPage) {
+			return 0, errors.New("grow memory: this host has none left")
 		}
 	}
 	return 0, nil

@@ -77,19 +77,19 @@ func mustWat(tb testing.TB, e *engine, parts map[string]string) *emscriptenProgr
 	return p
 }
 
-// TestHostileHandle lets modules misbehave in a message: each ends in its own fixed text, and the journal
-// brings the state back.
-func TestHostileHandle(t *testing.T) {
-	e := testEngine(t)
+// hostileCase is a module that misbehaves in its first message.
+type hostileCase struct {
+	name  string
+	parts map[string]string
+	want  error
+}
+
+func hostileCases() []hostileCase {
 	imp := func(module, name, sig string) string {
 		return fmt.Sprintf(`(import %q %q (func $f %s))`, module, name, sig)
 	}
 	const open = `(import "env" "__asyncjs__weavedrive_open" (func $open (param i64 i64) (result i32)))`
-	for _, c := range []struct {
-		name  string
-		parts map[string]string
-		want  error
-	}{
+	return []hostileCase{
 		{"loop", map[string]string{"handle": `(loop $l (br $l)) i64.const 0`}, faultOutOfGas},
 		{"host call loop", map[string]string{"imports": imp("env", "emscripten_date_now", "(result f64)"), "handle": `(loop $l (drop (call $f)) (br $l)) i64.const 0`}, faultOutOfGas},
 		{"asyncify loop", map[string]string{
@@ -143,7 +143,14 @@ func TestHostileHandle(t *testing.T) {
 			"imports": imp("env", "invoke_v", "(param i64)"), "extra": `(func $dyn (export "dynCall_v") (param i32) (call $f (i64.const 0)))`,
 			"handle": `(call $f (i64.const 0)) i64.const 0`,
 		}, faultDepth},
-	} {
+	}
+}
+
+// TestHostileHandle lets modules misbehave in a message: each ends in its own fixed text, and the journal
+// brings the state back.
+func TestHostileHandle(t *testing.T) {
+	e := testEngine(t)
+	for _, c := range hostileCases() {
 		t.Run(c.name, func(t *testing.T) {
 			p := mustWat(t, e, c.parts)
 			for _, scan := range []*pageScan{testScan(t), nil} {

@@ -23,7 +23,7 @@ func TestJournalModel(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
 			j := testJournal(t, p, scan)
 			model := bytes.Clone(j.memory())
-			for step := range 1500 {
+			for step := range 600 {
 				size := uint64(len(j.memory()))
 				msg := make([]byte, 32)
 				at := r.Uint64N(size - 8)
