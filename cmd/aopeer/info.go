@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/urfave/cli/v3"
 
+	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/internal/node"
 	"github.com/aopeer/aopeer/p2p"
 	"github.com/aopeer/aopeer/units/remote"
@@ -73,11 +75,15 @@ func peersCommand() *cli.Command {
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Usage: "ask running peers how they are", ArgsUsage: " ",
-		Description: "Asks the peer of --home or, if that is a devnet, every peer of it.",
+		Name: "status", Usage: "ask running peers how they are, or computers where a process stands", ArgsUsage: "[PROCESS]",
+		Description: "Asks the peer of --home or, if that is a devnet, every peer of it. With PROCESS it asks every computer\n" +
+			"of the mesh for its last slot and the digest of the state after it; the computer catches up first.",
 		Action: func(ctx context.Context, c *cli.Command) error {
-			if err := args(c, 0, 0); err != nil {
+			if err := args(c, 0, 1); err != nil {
 				return err
+			}
+			if c.Args().Present() {
+				return states(ctx, c)
 			}
 			return withClient(ctx, c, func(ctx context.Context, cl *node.Client) error {
 				all, err := statuses(ctx, c, cl)
@@ -123,6 +129,42 @@ func statuses(ctx context.Context, c *cli.Command, cl *node.Client) ([]json.RawM
 		out = append(out, raw)
 	}
 	return out, nil
+}
+
+// stateOf is what status prints for each computer, as JSON in a list.
+type stateOf struct {
+	Unit        string  `json:"unit"`
+	Name        string  `json:"name"`
+	Slot        ao.Slot `json:"slot"`
+	StateDigest string  `json:"stateDigest"`
+	Memory      uint64  `json:"memory"`
+}
+
+// states asks every computer of the mesh where a process stands.
+func states(ctx context.Context, c *cli.Command) error {
+	process, err := processArg(c, 0)
+	if err != nil {
+		return err
+	}
+	return withClient(ctx, c, func(ctx context.Context, cl *node.Client) error {
+		p := startProgress(c, "waiting for the computers to catch up")
+		defer p.end()
+		all := []stateOf{}
+		for _, u := range cl.Mesh.Roster.With(remote.RoleComputer) {
+			s, err := remote.Computer(cl.P2P, cl.Network.ID, u.Peer).State(ctx, process)
+			if err != nil {
+				return fmt.Errorf("%s: %w", plain(u.Name), err)
+			}
+			all = append(all, stateOf{
+				Unit: u.Address, Name: u.Name, Slot: s.Slot, StateDigest: hex.EncodeToString(s.Root[:]), Memory: s.Memory,
+			})
+		}
+		return output(c).value(all, func(w io.Writer) {
+			for _, s := range all {
+				fmt.Fprintf(w, "%s  %s  slot %d  state %s\n", plain(s.Name), s.Unit, s.Slot, s.StateDigest)
+			}
+		})
+	})
 }
 
 // versions is what version prints as JSON.

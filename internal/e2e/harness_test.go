@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-var binary string // set once by TestMain
+var program string // set once by TestMain
 
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
@@ -30,8 +30,8 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "aopeer")
-	build := exec.Command("go", "build", "-o", binary, "../../cmd/aopeer")
+	program = filepath.Join(dir, "aopeer")
+	build := exec.Command("go", "build", "-o", program, "../../cmd/aopeer")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
@@ -51,7 +51,7 @@ func try(t *testing.T, args ...string) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -91,7 +91,7 @@ func start(t *testing.T, name string, args ...string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{cmd: exec.Command(binary, args...), name: name, log: log, done: make(chan struct{})}
+	d := &daemon{cmd: exec.Command(program, args...), name: name, log: log, done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
