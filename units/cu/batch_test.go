@@ -25,11 +25,7 @@ func settled(t testing.TB, w *world, process ao.ID) map[ao.Slot][]attest.Claim {
 		if it.OwnerAddress() != unitstest.Address(w.unit) {
 			continue
 		}
-		b, err := attest.ParseBatch(it.Raw())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range b.Claims() {
+		for _, c := range w.archive.batch(t, it).Claims() {
 			if c.Process == process {
 				out[c.Nonce] = append(out[c.Nonce], c)
 			}

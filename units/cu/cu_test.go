@@ -10,8 +10,6 @@ import (
 	"github.com/aopeer/aopeer/units/unitstest"
 )
 
-func yield() { runtime.Gosched() }
-
 func TestComputer(t *testing.T) {
 	unitstest.TestComputer(t, func(t *testing.T) unitstest.ComputerFixture {
 		w := newWorld(t)

@@ -6,16 +6,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/cu"
@@ -260,6 +263,9 @@ type archive struct {
 	fail  func(stored bool) error
 	puts  int
 	lost  map[ans104.ID]error // what Get says instead
+
+	served map[ans104.ID][]byte // what the gateway serves instead
+	parsed map[ans104.ID]attest.Batch
 }
 
 func (a *archive) Put(_ context.Context, items ...*ans104.Item) error {
@@ -284,6 +290,13 @@ func (a *archive) Get(_ context.Context, id ans104.ID) (*ans104.Item, error) {
 	if err := a.lost[id]; err != nil {
 		return nil, err
 	}
+	if raw, ok := a.served[id]; ok { // judged as a client judges what a gateway serves
+		it, err := ans104.Parse(raw)
+		if err != nil || it.ID() != id || it.Verify() != nil {
+			return nil, fmt.Errorf("get %s: %w", id, arweave.ErrCorrupt)
+		}
+		return it, nil
+	}
 	for _, it := range a.items {
 		if it.ID() == id {
 			return it, nil
@@ -304,12 +317,13 @@ func (a *archive) Query(_ context.Context, q arweave.Query) (arweave.Page, error
 			v, ok := it.Tag(f.Name)
 			match = match && ok && v == f.Values[0]
 		}
+		match = match && (len(q.Owners) == 0 || slices.Contains(q.Owners, it.OwnerAddress()))
 		if past && match {
 			if len(page.Found) == 2 { // small pages
 				page.HasNext = true
 				return page, nil
 			}
-			page.Found = append(page.Found, arweave.Found{ID: it.ID(), Cursor: cursor})
+			page.Found = append(page.Found, arweave.Found{ID: it.ID(), Owner: it.OwnerAddress(), Tags: it.Tags(), Height: 1, Cursor: cursor})
 		}
 		past = past || cursor == q.After
 	}
@@ -320,6 +334,25 @@ func (a *archive) put(it *ans104.Item) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
 	a.items = append(a.items, it)
+}
+
+// batch parses an item once.
+func (a *archive) batch(t testing.TB, it *ans104.Item) attest.Batch {
+	t.Helper()
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	if b, ok := a.parsed[it.ID()]; ok {
+		return b
+	}
+	b, err := attest.ParseBatch(it.Raw())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.parsed == nil {
+		a.parsed = map[ans104.ID]attest.Batch{}
+	}
+	a.parsed[it.ID()] = b
+	return b
 }
 
 func (a *archive) batches() []*ans104.Item {
@@ -473,10 +506,13 @@ func stateOf(t testing.TB, u units.Computer, process ao.ID) units.StateInfo {
 func await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ctx := unitstest.Context(t)
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
 	for !holds() {
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			t.Fatalf("waited in vain: %s", what)
+		case <-again.C:
 		}
-		yield()
 	}
 }
