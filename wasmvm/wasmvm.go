@@ -61,5 +61,6 @@ type Machine interface {
 	DryRun(ctx context.Context, s State, q ao.Query, last ao.AssignmentFields) (ao.Result, error)
 	// Profile names how results of g come about: claims compare only within one profile.
 	Profile(g Genesis) string
+	// Close releases compiled code. Every State must have been closed before.
 	Close() error
 }

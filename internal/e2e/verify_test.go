@@ -55,11 +55,11 @@ func (l *liar) bend(r *http.Response) error {
 	if id != "" {
 		body = bytes.ReplaceAll(body, whole, bent)
 		b64 := base64.RawURLEncoding.EncodeToString
-		w, b := parts(whole), parts(bent)
+		w, b := parts(whole, whole), parts(whole, bent)
 		switch {
 		case r.Request.URL.Path == "/graphql":
 			body = bytes.ReplaceAll(body, []byte(b64(w.signature)), []byte(b64(b.signature)))
-			if !bytes.Equal(w.tags, b.tags) || !bytes.Equal(w.head, b.head) {
+			if !bytes.Equal(w.tags, b.tags) || !bytes.Equal(w.head, b.head) || !bytes.Equal(w.kind, b.kind) {
 				// The index would need its own account of the change; it gives none, as if it had lost the parts.
 				body = bytes.ReplaceAll(body, []byte(`"signature":"`+b64(w.signature)), []byte(`"signature":"`))
 			}
@@ -84,26 +84,27 @@ func (l *liar) set(id string, whole, bent []byte) {
 // layout is an item cut into its regions; head is what lies between signature and tags.
 type layout struct{ kind, signature, head, tags, data []byte }
 
-func parts(raw []byte) layout {
+// parts cuts raw where the regions of whole, of which it is a copy with one byte changed, begin and end.
+func parts(whole, raw []byte) layout {
 	sig, owner := 64, 32
-	if binary.LittleEndian.Uint16(raw) == 1 {
+	if binary.LittleEndian.Uint16(whole) == 1 {
 		sig, owner = 512, 512
 	}
 	at := 2 + sig + owner
 	for range 2 { // target, anchor
-		if raw[at] == 1 {
+		if whole[at] == 1 {
 			at += 32
 		}
 		at++
 	}
 	at += 16
-	n := int(binary.LittleEndian.Uint64(raw[at-8:]))
+	n := int(binary.LittleEndian.Uint64(whole[at-8:]))
 	return layout{kind: raw[:2], signature: raw[2 : 2+sig], head: raw[2+sig : at], tags: raw[at : at+n], data: raw[at+n:]}
 }
 
 // flips are the item with one byte changed in each of its regions that is not empty.
 func flips(raw []byte) map[string][]byte {
-	p := parts(raw)
+	p := parts(raw, raw)
 	out := map[string][]byte{}
 	at := 0
 	for _, r := range []struct {
