@@ -244,3 +244,19 @@ func TestVerifyPartlyClaimed(t *testing.T) {
 		t.Errorf("report %+v, want ok and nothing claimed", r)
 	}
 }
+
+func TestVerifyAnyNetwork(t *testing.T) {
+	w, p, _ := settledWorld(t)
+	w.archive.put(batchOf(t, w, unitstest.Signer("elsewhere"), p, func(c *attest.Claim) {
+		c.Network = "other"
+		c.Result[0]++
+	}).Item())
+	cfg := w.verification(p)
+	if r := verify(t, cfg); r.Claimed != 12 || len(r.Disputed) != 0 {
+		t.Errorf("report %+v, want the other network's claims left out", r)
+	}
+	cfg.Network = ""
+	if r := verify(t, cfg); r.Claimed != 12 || len(r.Disputed) != 12 {
+		t.Errorf("report %+v, want every network's claims compared", r)
+	}
+}
