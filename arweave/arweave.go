@@ -157,6 +157,7 @@ type archive struct {
 	bundler *Bundler
 }
 
+// Put queues items with the bundler.
 func (a *archive) Put(ctx context.Context, items ...*ans104.Item) error {
 	if a.bundler == nil {
 		return ErrNoBundler
@@ -164,6 +165,7 @@ func (a *archive) Put(ctx context.Context, items ...*ans104.Item) error {
 	return a.bundler.Put(ctx, items...)
 }
 
+// PostTx posts a transaction with the bundler.
 func (a *archive) PostTx(ctx context.Context, draft TxDraft) (ans104.ID, error) {
 	if a.bundler == nil {
 		return ans104.ID{}, ErrNoBundler

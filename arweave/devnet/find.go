@@ -229,9 +229,14 @@ type selection struct {
 	kept      []*entry // a heap whose root is the last in order
 }
 
-func (s *selection) Len() int           { return len(s.kept) }
+// Len is for the heap package.
+func (s *selection) Len() int { return len(s.kept) }
+
+// Less is for the heap package.
 func (s *selection) Less(i, j int) bool { return s.inOrder(s.kept[j], s.kept[i]) }
-func (s *selection) Swap(i, j int)      { s.kept[i], s.kept[j] = s.kept[j], s.kept[i] }
+
+// Swap is for the heap package.
+func (s *selection) Swap(i, j int) { s.kept[i], s.kept[j] = s.kept[j], s.kept[i] }
 
 // Push is for the heap package.
 func (s *selection) Push(e any) { s.kept = append(s.kept, e.(*entry)) }
