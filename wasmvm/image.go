@@ -20,7 +20,7 @@ const (
 
 	imageMagic  = "AOPIMG\x00\x01"
 	imageHeader = len(imageMagic) + 8 + 4 + 4 + 8
-	maxTail     = 64 << 10
+	maxTail     = 64 << 20 // a native process keeps its whole state there
 )
 
 type page = [PageSize]byte
@@ -85,7 +85,10 @@ func (img *Image) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("compress image: %w", err)
 	}
 	defer enc.Close()
-	packed := enc.EncodeAll(img.pages, nil)
+	var packed []byte
+	if len(img.pages) > 0 { // a native process has none
+		packed = enc.EncodeAll(img.pages, nil)
+	}
 	out := make([]byte, 0, imageHeader+4*len(img.index)+len(img.tail)+len(packed)+sha256.Size)
 	out = append(out, imageMagic...)
 	out = binary.LittleEndian.AppendUint64(out, img.length)
@@ -140,6 +143,12 @@ func DecodeImage(data []byte, limit uint64) (*Image, error) {
 
 // unpack fills in the pages; a page of zeros is refused, because one state has one image.
 func (img *Image) unpack(packed []byte, size int) error {
+	if size == 0 {
+		if len(packed) > 0 {
+			return fmt.Errorf("%w: pages", ErrImage)
+		}
+		return nil
+	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(size)+1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return fmt.Errorf("decompress image: %w", err)

@@ -41,32 +41,47 @@ func itemCommand() *cli.Command {
 	}
 }
 
-// inspected is what item inspect prints as JSON.
+// inspected is what item inspect prints as JSON: an item, with Items if it carries a bundle. A raw bundle has no fields
+// of an item, so it is a bundled by itself.
 type inspected struct {
-	ID            string       `json:"id,omitempty"`
-	SignatureType int          `json:"signatureType,omitempty"`
-	Owner         string       `json:"owner,omitempty"`
-	OwnerAddress  string       `json:"ownerAddress,omitempty"`
-	Target        *string      `json:"target,omitempty"`
-	Anchor        *string      `json:"anchor,omitempty"`
-	Tags          []ans104.Tag `json:"tags,omitempty"`
-	DataLength    *int         `json:"dataLength,omitempty"`
-	DataSHA256    string       `json:"dataSha256,omitempty"`
+	ID            string       `json:"id"`
+	SignatureType int          `json:"signatureType"`
+	Owner         string       `json:"owner"`
+	OwnerAddress  string       `json:"ownerAddress"`
+	Target        string       `json:"target"`
+	Anchor        string       `json:"anchor"`
+	Tags          []ans104.Tag `json:"tags"`
+	DataLength    int          `json:"dataLength"`
+	DataSHA256    string       `json:"dataSha256"`
 	Valid         bool         `json:"valid"`
-	Bundle        bool         `json:"bundle,omitempty"`
-	Items         []inspected  `json:"items,omitempty"`
+	*bundled
+}
+
+// bundled is what a bundle adds, or is.
+type bundled struct {
+	Bundle bool        `json:"bundle"`
+	Items  []inspected `json:"items"`
 }
 
 func inspect(c *cli.Command, raw []byte) error {
-	var v inspected
-	var err error
 	i := inspector{left: maxItems}
 	if looksLikeBundle(raw) {
-		v.Bundle, v.Valid = true, true
-		v.Items, err = i.bundle(raw, 1)
-	} else {
-		v, err = i.item(raw, 0)
+		b, err := i.bundle(raw, 1)
+		if err != nil {
+			return fmt.Errorf("invalid: %w", err)
+		}
+		v := struct {
+			*bundled
+			Valid bool `json:"valid"`
+		}{b, true}
+		return output(c).value(v, func(w io.Writer) {
+			fmt.Fprintf(w, "bundle of %d items, all valid\n", len(b.Items))
+			for _, v := range b.Items {
+				printInspected(w, v, "  ")
+			}
+		})
 	}
+	v, err := i.item(raw, 0)
 	if err != nil {
 		return fmt.Errorf("invalid: %w", err)
 	}
@@ -92,7 +107,7 @@ const maxNesting = 8
 // inspector counts down the items that it may still look at.
 type inspector struct{ left int }
 
-func (i *inspector) bundle(raw []byte, depth int) ([]inspected, error) {
+func (i *inspector) bundle(raw []byte, depth int) (*bundled, error) {
 	if depth > maxNesting {
 		return nil, ans104.ErrDepth
 	}
@@ -100,7 +115,7 @@ func (i *inspector) bundle(raw []byte, depth int) ([]inspected, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]inspected, 0, min(len(entries), 1024))
+	out := &bundled{Bundle: true, Items: make([]inspected, 0, min(len(entries), 1024))}
 	for n, e := range entries {
 		v, err := i.item(e.Raw, depth)
 		if err == nil && v.ID != e.ID.String() {
@@ -109,7 +124,7 @@ func (i *inspector) bundle(raw []byte, depth int) ([]inspected, error) {
 		if err != nil {
 			return nil, fmt.Errorf("item %d: %w", n, err)
 		}
-		out = append(out, v)
+		out.Items = append(out.Items, v)
 	}
 	return out, nil
 }
@@ -126,18 +141,17 @@ func (i *inspector) item(raw []byte, depth int) (inspected, error) {
 		return inspected{}, err
 	}
 	b64 := base64.RawURLEncoding.EncodeToString
-	target, anchor, n := b64(it.Target()), b64(it.Anchor()), len(it.Data())
 	sum := sha256.Sum256(it.Data())
 	v := inspected{
 		ID: it.ID().String(), SignatureType: int(it.SignatureType()), Owner: b64(it.Owner()), OwnerAddress: it.OwnerAddress(),
-		Target: &target, Anchor: &anchor, Tags: it.Tags(), DataLength: &n, DataSHA256: hex.EncodeToString(sum[:]), Valid: true,
+		Target: b64(it.Target()), Anchor: b64(it.Anchor()), Tags: it.Tags(), DataLength: len(it.Data()),
+		DataSHA256: hex.EncodeToString(sum[:]), Valid: true,
 	}
 	if v.Tags == nil {
 		v.Tags = []ans104.Tag{}
 	}
 	if it.IsBundle() {
-		v.Bundle = true
-		if v.Items, err = i.bundle(it.Data(), depth+1); err != nil {
+		if v.bundled, err = i.bundle(it.Data(), depth+1); err != nil {
 			return inspected{}, err
 		}
 	}
@@ -145,20 +159,18 @@ func (i *inspector) item(raw []byte, depth int) (inspected, error) {
 }
 
 func printInspected(w io.Writer, v inspected, indent string) {
-	if v.ID == "" {
-		fmt.Fprintf(w, "%sbundle of %d items, all valid\n", indent, len(v.Items))
-	} else {
-		fmt.Fprintf(w, "%sitem    %s\n%ssigner  %s (type %d)\n", indent, v.ID, indent, v.OwnerAddress, v.SignatureType)
-		if *v.Target != "" {
-			fmt.Fprintf(w, "%starget  %s\n", indent, *v.Target)
-		}
-		for _, t := range v.Tags {
-			fmt.Fprintf(w, "%s  %s: %s\n", indent, plain(t.Name), plain(t.Value))
-		}
-		fmt.Fprintf(w, "%sdata    %d bytes, SHA-256 %s\n", indent, *v.DataLength, v.DataSHA256)
+	fmt.Fprintf(w, "%sitem    %s\n%ssigner  %s (type %d)\n", indent, v.ID, indent, v.OwnerAddress, v.SignatureType)
+	if v.Target != "" {
+		fmt.Fprintf(w, "%starget  %s\n", indent, v.Target)
 	}
-	for _, i := range v.Items {
-		printInspected(w, i, indent+"  ")
+	for _, t := range v.Tags {
+		fmt.Fprintf(w, "%s  %s: %s\n", indent, plain(t.Name), plain(t.Value))
+	}
+	fmt.Fprintf(w, "%sdata    %d bytes, SHA-256 %s\n", indent, v.DataLength, v.DataSHA256)
+	if v.bundled != nil {
+		for _, i := range v.Items {
+			printInspected(w, i, indent+"  ")
+		}
 	}
 }
 

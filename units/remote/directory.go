@@ -133,8 +133,7 @@ func (d *Directory) remember(p ao.Process) {
 	d.processes[p.ID()] = p
 }
 
-// fetchProcess asks, in this order, our own log, the mesh's schedulers all at once, peers that provide the process in
-// the DHT, and Arweave.
+// fetchProcess asks, in this order, our own log, the mesh's schedulers all at once, and Arweave.
 func (d *Directory) fetchProcess(ctx context.Context, id ao.ID, own Doors) ([]byte, error) {
 	if own.Log != nil {
 		if es, err := own.Log.Range(ctx, id, 0, 1); err == nil && len(es) == 1 {
@@ -158,19 +157,6 @@ func (d *Directory) fetchProcess(ctx context.Context, id ao.ID, own Doors) ([]by
 	}
 	if !errors.Is(err, arweave.ErrNotFound) {
 		return nil, Refusal("schedule", err)
-	}
-	if d.mesh != nil {
-		found, err := d.node.FindProviders(ctx, processKey(id.String()), 4)
-		if err != nil {
-			d.log.Debug("find process", "process", id, "err", err)
-		}
-		var peers []peer.ID
-		for _, info := range found {
-			peers = append(peers, info.ID)
-		}
-		if raw := d.askLogs(ctx, id, peers); raw != nil {
-			return raw, nil
-		}
 	}
 	return nil, ao.Refuse("schedule", ao.UnknownProcess, "%s", id)
 }

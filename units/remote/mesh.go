@@ -180,4 +180,3 @@ func (m *Mesh) locate(ctx context.Context, address string) (peer.ID, bool) {
 }
 
 func addressKey(address string) []byte { return []byte("unit/" + address) }
-func processKey(process string) []byte { return []byte("process/" + process) }

@@ -1,0 +1,162 @@
+package wasmvm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/aopeer/aopeer/ao"
+)
+
+// TestHostDefaultModule takes the embedded module through the door: results, failures that leave no trace, dry-runs
+// that leave none either, and images that go on as if nothing had been.
+func TestHostDefaultModule(t *testing.T) {
+	h, err := NewHost(Config{CacheDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	user := testSigner(t, 1)
+	module, err := ao.SignModule(user, FormatDefault, "64-mb", "9000000000000", DefaultModule())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spawn, err := ao.SignProcess(user, module.ID(), "scheduler", nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := spawn.Process()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := Genesis{Process: process, Module: module}
+	begin := func(img *Image) State {
+		t.Helper()
+		s, err := h.Begin(t.Context(), g, img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	hot, cold := begin(nil), begin(nil)
+	defer func() { hot.Close(); cold.Close() }()
+	cursor := ao.NewCursor(process.ID())
+	// each entry goes to an instance that lives on and to one that is rebuilt from its image before every message
+	apply := func(m ao.Message) ao.Result {
+		t.Helper()
+		e := testEntry(t, &cursor, m)
+		var a, b ao.Result
+		if hot, a, err = h.Apply(t.Context(), hot, e); err != nil {
+			t.Fatal(err)
+		}
+		img, err := cold.Image()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := img.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if img, err = DecodeImage(raw, MaxMemory); err != nil {
+			t.Fatal(err)
+		}
+		if e.Assignment.Nonce() > 0 { // before slot 0 there is nothing to restore
+			cold.Close()
+			cold = begin(img)
+		}
+		if cold, b, err = h.Apply(t.Context(), cold, e); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(a.Encode(), b.Encode()) {
+			t.Fatalf("slot %d: hot %s%s, restored %s%s", e.Assignment.Nonce(), a.Output, a.Error, b.Output, b.Error)
+		}
+		return a
+	}
+	eval := func(code string) ao.Result {
+		t.Helper()
+		m, err := ao.SignMessage(user, process.ID(), ao.Tags{{Name: "Action", Value: "Eval"}}, []byte(code), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return apply(m)
+	}
+	data := func(r ao.Result) string {
+		t.Helper()
+		var o struct{ Data string }
+		if err := json.Unmarshal(r.Output, &o); err != nil || r.Error != nil {
+			t.Fatalf("output %s, error %s: %v", r.Output, r.Error, err)
+		}
+		return o.Data
+	}
+	apply(spawn)
+	eval("N = 1")
+	if r := eval("N = 2 error('boom')"); !strings.Contains(string(r.Error), "boom") || r.Outbox() != 0 {
+		t.Fatalf("a failure gave %s", r.Error)
+	}
+	if r := eval("N = 3 while true do end"); r.Error == nil {
+		t.Fatal("an endless loop ended well")
+	}
+	if got := data(eval("return N")); got != "1" {
+		t.Fatalf("after two failures N is %s, want 1", got)
+	}
+	before, err := hot.Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := ao.Query{Owner: spawn.Owner(), Data: []byte("N = 7 return N"), Tags: ao.Tags{{Name: "Action", Value: "Eval"}}}
+	r, err := h.DryRun(t.Context(), hot, q, ao.AssignmentFields{Timestamp: 5, BlockHeight: 1})
+	if err != nil || data(r) != "7" {
+		t.Fatalf("dry-run: %s %s %v", r.Output, r.Error, err)
+	}
+	after, err := hot.Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, _ := before.Encode()
+	y, _ := after.Encode()
+	if !bytes.Equal(x, y) {
+		t.Fatal("a dry-run changed the state")
+	}
+	if got := data(eval("return N")); got != "1" {
+		t.Fatalf("after a dry-run N is %s, want 1", got)
+	}
+}
+
+func TestHostRefuses(t *testing.T) {
+	h, err := NewHost(Config{MaxMemory: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	user := testSigner(t, 1)
+	module := func(format, memory string, code []byte) Genesis {
+		t.Helper()
+		m, err := ao.SignModule(user, format, memory, "1000", code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spawn, err := ao.SignProcess(user, m.ID(), "scheduler", nil, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := spawn.Process()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Genesis{Process: p, Module: m}
+	}
+	for name, c := range map[string]struct {
+		g    Genesis
+		want error
+	}{
+		"unknown format": {module("wasm32-unknown-emscripten", "1-mb", []byte("x")), ErrFormat},
+		"not wasm":       {module(FormatAOS, "1-mb", []byte("x")), ErrModule},
+		"empty":          {module(FormatDefault, "1-mb", nil), ErrModule},
+	} {
+		if err := h.Prepare(t.Context(), c.g.Module); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
