@@ -9,8 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
-	"sync"
 )
 
 //go:generate go run ./guest/build
@@ -28,12 +26,22 @@ type manifest struct {
 	Toolchain string `json:"toolchain"`
 }
 
-var unpackGuest = sync.OnceValues(func() ([]byte, error) {
+// DefaultModule returns the wasm of the embedded module, which users' Lua runs on. Each call unpacks it anew, some
+// 6 MB: keep the slice, which is the caller's own.
+func DefaultModule() []byte {
+	wasm, err := unpackGuest(guestArchive, guestManifest)
+	if err != nil {
+		panic(err) // the binary itself is damaged
+	}
+	return wasm
+}
+
+func unpackGuest(archive, manifestJSON []byte) ([]byte, error) {
 	var want manifest
-	if err := json.Unmarshal(guestManifest, &want); err != nil {
+	if err := json.Unmarshal(manifestJSON, &want); err != nil {
 		return nil, fmt.Errorf("read default module's manifest: %w", err)
 	}
-	r, err := gzip.NewReader(bytes.NewReader(guestArchive))
+	r, err := gzip.NewReader(bytes.NewReader(archive))
 	if err != nil {
 		return nil, fmt.Errorf("unpack default module: %w", err)
 	}
@@ -45,13 +53,4 @@ var unpackGuest = sync.OnceValues(func() ([]byte, error) {
 		return nil, fmt.Errorf("unpack default module: digest %x, manifest says %s", sum, want.SHA256)
 	}
 	return wasm, nil
-})
-
-// DefaultModule returns the wasm of the embedded module, which users' Lua runs on. The slice is the caller's own.
-func DefaultModule() []byte {
-	wasm, err := unpackGuest()
-	if err != nil {
-		panic(err) // the binary itself is damaged
-	}
-	return slices.Clone(wasm)
 }

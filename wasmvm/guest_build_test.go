@@ -48,6 +48,16 @@ func TestDefaultModule(t *testing.T) {
 	if b := DefaultModule(); !bytes.HasPrefix(b, []byte("\x00asm")) {
 		t.Errorf("module begins % x", b[:4])
 	}
+	for name, c := range map[string][2][]byte{
+		"cut short":        {guestArchive[:len(guestArchive)/2], guestManifest},
+		"no archive":       {[]byte("x"), guestManifest},
+		"another manifest": {guestArchive, []byte(`{"sha256":"00","bytes":1}`)},
+		"no manifest":      {guestArchive, nil},
+	} {
+		if _, err := unpackGuest(c[0], c[1]); err == nil {
+			t.Errorf("%s: unpacked", name)
+		}
+	}
 }
 
 // BenchmarkGuestEval is the smallest message of a hot process, without what the journal adds.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,9 +18,14 @@ const (
 	guestLimit = 128 << 20
 )
 
-// guestProgram is compiled once for the whole test binary: it takes seconds.
+// guestProgram is compiled once for the whole test binary, and kept for the next: it takes seconds, which a worker of
+// a short fuzz run does not have.
 var guestProgram = sync.OnceValues(func() (*wasiProgram, error) {
-	e, err := newEngine(engineConfig{})
+	cfg := engineConfig{}
+	if dir, err := os.UserCacheDir(); err == nil {
+		cfg.CacheDir = filepath.Join(dir, "aopeer", "test-code")
+	}
+	e, err := newEngine(cfg)
 	if err != nil {
 		return nil, err
 	}
