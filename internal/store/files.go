@@ -179,8 +179,9 @@ func writeSynced(disk vfs.FS, name string, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
-	// Only the writing half is shown, so that io.Copy moves bytes through the file system we were given.
-	if _, err := io.Copy(struct{ io.Writer }{f}, r); err != nil {
+	// Only the bare halves are shown: io.Copy must move bytes through the file system we were given, and through a buffer
+	// of its own, because the in-memory file system scribbles over what it is handed when races are looked for.
+	if _, err := io.Copy(struct{ io.Writer }{f}, struct{ io.Reader }{r}); err != nil {
 		return errors.Join(fmt.Errorf("write: %w", err), f.Close())
 	}
 	if err := f.Sync(); err != nil {
