@@ -56,7 +56,7 @@ const answer8 = "(i64.const 0x40000000008)" // the 8 bytes at 1024
 
 func TestWASICalls(t *testing.T) {
 	store := func(call string) string { return "(i32.store (i32.const 1024) " + call + ")" }
-	value := func(i int) uint64 { return uint64(i)<<32 | 0 }
+	value := func(i int) uint64 { return uint64(i) << 32 }
 	for _, c := range []struct {
 		name, imports, code string
 		want                uint64 // errno in the low half, the word at 1028 in the high one
