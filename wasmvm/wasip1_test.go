@@ -67,19 +67,27 @@ func TestWASICalls(t *testing.T) {
 		{"clock outside", wasiImport("clock_time_get", "(param i32 i64 i32) (result i32)"), store("(call $clock_time_get (i32.const 1) (i64.const 0) (i32.const -1))"), wasiFault},
 		{"random", wasiImport("random_get", "(param i32 i32) (result i32)"), store("(call $random_get (i32.const 1028) (i32.const 4))"), 13<<32 | 180<<40 | 91<<48 | 2<<56},
 		{"random outside", wasiImport("random_get", "(param i32 i32) (result i32)"), store("(call $random_get (i32.const 1028) (i32.const -1))"), wasiFault},
-		{"open", wasiImport("path_open", "(param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)"),
-			store("(call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 0))"), wasiNoCall},
+		{
+			"open", wasiImport("path_open", "(param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)"),
+			store("(call $path_open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i64.const 0) (i64.const 0) (i32.const 0) (i32.const 0))"), wasiNoCall,
+		},
 		{"read", wasiImport("fd_read", "(param i32 i32 i32 i32) (result i32)"), store("(call $fd_read (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))"), wasiBadFile},
 		{"write to no file", wasiImport("fd_write", "(param i32 i32 i32 i32) (result i32)"), store("(call $fd_write (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1028))"), wasiBadFile},
-		{"write", wasiImport("fd_write", "(param i32 i32 i32 i32) (result i32)"),
-			"(i32.store (i32.const 2052) (i32.const 5)) " + store("(call $fd_write (i32.const 2) (i32.const 2048) (i32.const 1) (i32.const 1028))"), 5 << 32},
+		{
+			"write", wasiImport("fd_write", "(param i32 i32 i32 i32) (result i32)"),
+			"(i32.store (i32.const 2052) (i32.const 5)) " + store("(call $fd_write (i32.const 2) (i32.const 2048) (i32.const 1) (i32.const 1028))"), 5 << 32,
+		},
 		{"write too many", wasiImport("fd_write", "(param i32 i32 i32 i32) (result i32)"), store("(call $fd_write (i32.const 2) (i32.const 2048) (i32.const 1025) (i32.const 1028))"), wasiInvalid},
-		{"write from outside", wasiImport("fd_write", "(param i32 i32 i32 i32) (result i32)"),
-			"(i32.store (i32.const 2052) (i32.const -1)) " + store("(call $fd_write (i32.const 1) (i32.const 2048) (i32.const 1) (i32.const 1028))"), wasiFault},
+		{
+			"write from outside", wasiImport("fd_write", "(param i32 i32 i32 i32) (result i32)"),
+			"(i32.store (i32.const 2052) (i32.const -1)) " + store("(call $fd_write (i32.const 1) (i32.const 2048) (i32.const 1) (i32.const 1028))"), wasiFault,
+		},
 		{"poll nothing", wasiImport("poll_oneoff", "(param i32 i32 i32 i32) (result i32)"), store("(call $poll_oneoff (i32.const 2048) (i32.const 3072) (i32.const 0) (i32.const 1028))"), wasiInvalid},
 		{"poll outside", wasiImport("poll_oneoff", "(param i32 i32 i32 i32) (result i32)"), store("(call $poll_oneoff (i32.const 131000) (i32.const 3072) (i32.const 9) (i32.const 1028))"), wasiFault},
-		{"poll a file", wasiImport("poll_oneoff", "(param i32 i32 i32 i32) (result i32)"),
-			"(i32.store8 (i32.const 2056) (i32.const 1)) " + store("(call $poll_oneoff (i32.const 2048) (i32.const 3072) (i32.const 1) (i32.const 1028))"), wasiNoCall},
+		{
+			"poll a file", wasiImport("poll_oneoff", "(param i32 i32 i32 i32) (result i32)"),
+			"(i32.store8 (i32.const 2056) (i32.const 1)) " + store("(call $poll_oneoff (i32.const 2048) (i32.const 3072) (i32.const 1) (i32.const 1028))"), wasiNoCall,
+		},
 	} {
 		_, m := startWASI(t, wasiModule(t, c.imports, c.code+answer8))
 		out, _, err := m.handle(nil, nil, 1_000_000)
