@@ -118,7 +118,7 @@ func (b *Bundler) keep(tx *Tx, batch *store.Batch, fixed bool) (*flight, error) 
 	f.record.Tx = raw
 	if len(tx.Data) > 0 {
 		f.record.Data = dataFiles + hexID(tx.ID)
-		if err := b.cfg.Store.PutFile(f.record.Data, onlyReader{bytes.NewReader(tx.Data)}); err != nil {
+		if err := b.cfg.Store.PutFile(f.record.Data, bytes.NewReader(tx.Data)); err != nil {
 			return nil, storeError("write transaction data", err)
 		}
 	}

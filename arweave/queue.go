@@ -160,7 +160,7 @@ func (b *Bundler) queueEntry(it *ans104.Item, now time.Time) ([]byte, error) {
 		return append(append(entry, kindInline), it.Raw()...), nil
 	}
 	name := itemFiles + hexID(it.ID())
-	if err := b.cfg.Store.PutFile(name, onlyReader{bytes.NewReader(it.Raw())}); err != nil {
+	if err := b.cfg.Store.PutFile(name, bytes.NewReader(it.Raw())); err != nil {
 		return nil, storeError("write item", err)
 	}
 	entry = binary.BigEndian.AppendUint64(append(entry, kindFile), uint64(len(it.Raw())))
@@ -297,6 +297,3 @@ func ageKey(at time.Time, id ans104.ID) string {
 	return fmt.Sprintf("%s%020d/%s", ageKeys, max(at.UnixMilli(), 0), hexID(id))
 }
 
-// onlyReader shows nothing but Read, so that bytes are copied on their way to a file: checking builds of the store's file
-// system overwrite the buffers that they are handed.
-type onlyReader struct{ io.Reader }

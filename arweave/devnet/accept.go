@@ -49,7 +49,7 @@ func (d *Devnet) acceptItems(items []*ans104.Item) error {
 			continue
 		}
 		name := itemFiles + hexID(it.ID())
-		if err := d.store.PutFile(name, onlyReader{bytes.NewReader(it.Raw())}); err != nil {
+		if err := d.store.PutFile(name, bytes.NewReader(it.Raw())); err != nil {
 			return fmt.Errorf("accept item %s: %w", it.ID(), err)
 		}
 		batch.Push(itemQueue, append([]byte{1}, name...))
@@ -160,7 +160,7 @@ func (d *Devnet) pay(tx *arweave.Tx, batch *store.Batch) (map[string]*big.Int, e
 func (d *Devnet) keepTx(state *txState, data []byte, batch *store.Batch) ([]entryRecord, error) {
 	var found []entryRecord
 	if state.complete && len(data) > 0 {
-		if err := d.store.PutFile(dataFiles+hexID(state.tx.ID), onlyReader{bytes.NewReader(data)}); err != nil {
+		if err := d.store.PutFile(dataFiles+hexID(state.tx.ID), bytes.NewReader(data)); err != nil {
 			return nil, fmt.Errorf("keep data: %w", err)
 		}
 		if isBundle(state.tx.Tags) {

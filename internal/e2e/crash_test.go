@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,18 +30,20 @@ func TestKill(t *testing.T) {
 			return try(t, "eval", process, "N = 0", "--home", home, "--json").code == 0
 		})
 		acked := map[string]uint64{}
-		send := func(n int) {
+		send := func(n int, patience string) {
 			var lock sync.Mutex
 			var all sync.WaitGroup
 			for range 4 {
 				all.Go(func() {
 					for range n / 4 {
-						o := try(t, "eval", process, "N = N + 1", "--no-wait", "--timeout", "5s", "--home", home, "--json")
+						o := try(t, "eval", process, "N = N + 1", "--no-wait", "--timeout", patience, "--home", home, "--json")
 						var r reply
 						if o.code == 0 && json.Unmarshal([]byte(o.stdout), &r) == nil {
 							lock.Lock()
 							acked[r.Message] = r.Slot
 							lock.Unlock()
+						} else {
+							t.Logf("not acknowledged: %s", strings.TrimSpace(o.stderr))
 						}
 					}
 				})
@@ -49,12 +52,12 @@ func TestKill(t *testing.T) {
 		}
 		killed := make(chan struct{})
 		time.AfterFunc(time.Duration(rng.IntN(1200))*time.Millisecond, func() { d.kill(); close(killed) })
-		send(20)
+		send(20, "5s")
 		<-killed
 		before := len(acked)
 		d = start(t, "devnet", args...)
 		awaitDevnet(t, d, home)
-		send(20)
+		send(20, "60s")
 		if len(acked)-before != 20 {
 			t.Fatalf("round %d: %d of 20 messages acknowledged after the restart", round, len(acked)-before)
 		}

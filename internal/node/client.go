@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -33,6 +35,7 @@ type Client struct {
 	Address   string        // of Signer
 	Guest     ans104.Signer // the guest's own key, made for this visit
 
+	log  *slog.Logger
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
@@ -40,7 +43,7 @@ type Client struct {
 // OpenClient joins the network of a home as a guest and waits until it knows units. The messages it sends are signed
 // by the home's wallet or, if there is none, by its unit key.
 func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err error) {
-	c := &Client{}
+	c := &Client{log: log}
 	if c.Network, err = h.Network(); err != nil {
 		return nil, err
 	}
@@ -126,17 +129,53 @@ func (c *Client) start(ctx context.Context, bootstrap []string) error {
 	c.done.Go(func() { _ = c.Mesh.Run(life) })
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	if err := c.P2P.Connect(ctx, bootstrap...); err != nil && len(c.P2P.Peers()) == 0 {
+	if err := c.meet(ctx, bootstrap); err != nil {
 		c.Close()
-		return fmt.Errorf("no peer of network %s answers: is it running? %w", c.Network.ID, err)
+		return err
 	}
-	for _, p := range c.P2P.Peers() {
-		if c.Mesh.Pull(ctx, p.ID) == nil && len(c.Mesh.Roster.With("")) > 0 {
-			return nil
+	return nil
+}
+
+// meet dials all at once and is content with the first peer that knows units.
+func (c *Client) meet(ctx context.Context, bootstrap []string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	dialled := make(chan error, 1)
+	go func() { dialled <- c.P2P.Connect(ctx, bootstrap...) }()
+	over := false
+	defer func() {
+		cancel()
+		if !over {
+			<-dialled
+		}
+	}()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	asked := map[peer.ID]bool{}
+	for {
+		for _, p := range c.P2P.Peers() {
+			if asked[p.ID] {
+				continue
+			}
+			asked[p.ID] = true
+			if c.Mesh.Pull(ctx, p.ID) == nil && len(c.Mesh.Roster.With("")) > 0 {
+				return nil
+			}
+		}
+		switch {
+		case over && len(asked) == 0:
+			return fmt.Errorf("none of the %d known addresses of network %s answers: is it running?", len(bootstrap), c.Network.ID)
+		case over:
+			return fmt.Errorf("the peers of network %s know no unit yet: try again in a moment", c.Network.ID)
+		}
+		select {
+		case err := <-dialled:
+			over = true
+			c.log.Debug("dial peers", "err", err)
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("no peer of network %s answers in time: is it running?", c.Network.ID)
 		}
 	}
-	c.Close()
-	return fmt.Errorf("the peers of network %s know no unit yet: try again in a moment", c.Network.ID)
 }
 
 // Close leaves the network.
