@@ -20,7 +20,7 @@ func envelope(e ao.Entry) []byte {
 	b = field(b, ',', "Signature", base64.RawURLEncoding.EncodeToString(m.Item().Signature()))
 	b = field(b, ',', "Data", string(m.Data()))
 	b = field(b, ',', "Owner", m.Owner())
-	b = field(b, ',', "Target", f.Process.String())
+	b = field(b, ',', "Target", m.Target().String()) // not this process if the message is only assigned to it
 	b = field(b, ',', "Anchor", string(m.Anchor()))
 	b = field(b, ',', "From", from)
 	if forwarded {
