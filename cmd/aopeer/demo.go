@@ -65,7 +65,7 @@ func demo(ctx context.Context, c *cli.Command, h node.Home, d *node.Devnet) erro
 		s.peers[p.ID] = p.Name
 		s.say("%-4s  %s", p.Name, p.ID)
 	}
-	if s.door, _, err = cl.Directory.Messenger(); err != nil {
+	if s.door, err = cl.Messenger(ctx); err != nil {
 		return err
 	}
 	s.say("\nmodule %s (%s) on %s", d.File().Module, "Lua, embedded", d.File().Gateway)

@@ -117,7 +117,7 @@ func withClient(ctx context.Context, c *cli.Command, do func(context.Context, *n
 
 // pushAndReport pushes a message and prints what became of it.
 func pushAndReport(ctx context.Context, c *cli.Command, cl *node.Client, m ao.Message) error {
-	door, _, err := cl.Directory.Messenger()
+	door, err := cl.Messenger(ctx)
 	if err != nil {
 		return err
 	}

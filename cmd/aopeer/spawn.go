@@ -54,7 +54,7 @@ func spawn(ctx context.Context, c *cli.Command) error {
 		if err != nil {
 			return err
 		}
-		door, _, err := cl.Directory.Messenger()
+		door, err := cl.Messenger(ctx)
 		if err != nil {
 			return err
 		}

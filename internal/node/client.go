@@ -19,6 +19,7 @@ import (
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/p2p"
+	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/remote"
 )
 
@@ -183,6 +184,25 @@ func (c *Client) Close() {
 	c.stop()
 	c.done.Wait()
 	_ = c.Store.Close() // it was in memory
+}
+
+// Messenger is a messenger of the mesh. In a network that is just starting it waits a little for one to be heard of.
+func (c *Client) Messenger(ctx context.Context) (units.Messenger, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		door, _, err := c.Directory.Messenger()
+		if err == nil {
+			return door, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // Defaults are the module, scheduler and authority of new processes, from the devnet, the network file or the mesh.
