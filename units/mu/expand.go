@@ -8,13 +8,25 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
-	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units"
 )
 
+// maxBranches bounds the tasks that one result brings forth: an element may ask for any number of assignments.
+const maxBranches = ao.MaxOutbox
+
+// outbox collects the tasks of one result. Elements that cannot become items end here, as hops.
+type outbox struct {
+	unit   *Unit
+	step   *step
+	parent *task
+	origin ao.Origin
+	tasks  []*task
+	beyond int // tasks left out
+}
+
 // expand makes a task of every element of an outbox. The items come out the same whenever it is done again: their
-// signatures are deterministic and their anchors the module's. Elements that cannot become items end here, as hops.
-func (u *Unit) expand(ctx context.Context, b *store.Batch, t *task, ans units.Answer) ([]*task, error) {
+// signatures are deterministic and their anchors the module's.
+func (u *Unit) expand(ctx context.Context, s *step, t *task, ans units.Answer) ([]*task, error) {
 	if ans.Result.Outbox() == 0 {
 		return nil, nil
 	}
@@ -22,78 +34,94 @@ func (u *Unit) expand(ctx context.Context, b *store.Batch, t *task, ans units.An
 	if err != nil {
 		return nil, err
 	}
-	o := ao.Origin{
+	o := &outbox{unit: u, step: s, parent: t, origin: ao.Origin{
 		Process: t.Process, Module: p.Module().String(), PushedFor: t.Root.String(),
 		Slot: t.Slot, Digest: ans.Claim.Claim().Result,
-	}
-	var out []*task
-	add := func(kind ao.Kind, child *task, err error) {
-		if err != nil {
-			u.hop(b, t, units.Hop{
-				Word: "drop", Peer: u.cfg.Peer, Slot: t.Slot,
-				Note: fmt.Sprintf("outbox %d (%s): %v", o.Index, kind, err),
-			})
-		} else {
-			child.Root, child.Parent, child.Source, child.Stage = t.Root, t.Message.String(), &t.Process, stageSchedule
-			out = append(out, child)
-		}
-	}
+	}}
 	for _, d := range ans.Result.Messages {
-		m, err := d.Sign(u.cfg.Signer, o, ao.ID{})
+		m, err := d.Sign(u.cfg.Signer, o.origin, ao.ID{})
 		if err != nil {
-			add(ao.KindMessage, nil, err)
+			o.drop(ao.KindMessage, err)
 		} else {
-			add(ao.KindMessage, itemTask(m), nil)
+			o.add(itemTask(m))
 		}
-		o.Index++
+		o.origin.Index++
 	}
 	for _, d := range ans.Result.Spawns {
-		m, err := d.SignSpawn(u.cfg.Signer, o, p.Scheduler())
-		if err != nil {
-			add(ao.KindSpawn, nil, err)
-		} else {
-			child := itemTask(m)
-			child.Notice = d.Raw
-			child.Origin = origin{Process: o.Process, Module: o.Module, Slot: o.Slot, Index: o.Index, Digest: o.Digest}
-			add(ao.KindSpawn, child, nil)
-		}
-		o.Index++
+		o.spawn(d, p.Scheduler())
+		o.origin.Index++
 	}
 	for _, d := range ans.Result.Assignments {
-		message, err := ao.ParseID(d.Message)
-		if err != nil {
-			err = fmt.Errorf("%w: message %.48q", ao.ErrDraft, d.Message)
-		}
-		for _, name := range d.Processes {
-			process, perr := ao.ParseID(name)
-			if perr != nil {
-				perr = fmt.Errorf("%w: process %.48q", ao.ErrDraft, name)
-			}
-			add(ao.KindAssignment, &task{Process: process, Message: message}, errors.Join(err, perr))
-		}
-		o.Index++
+		o.assign(d)
+		o.origin.Index++
 	}
-	return out, nil
+	if o.beyond > 0 {
+		o.drop(ao.KindAssignment, ao.Refuse("push", ao.TooLarge, "%d more than the %d of one result", o.beyond, maxBranches))
+	}
+	return o.tasks, nil
 }
 
-func itemTask(m ao.Message) *task {
-	return &task{Process: m.Target(), Message: m.ID(), Raw: m.Raw(), message: m}
+func (o *outbox) add(child *task) {
+	if len(o.tasks) >= maxBranches {
+		o.beyond++
+		return
+	}
+	child.Root, child.Parent, child.Source, child.Stage = o.parent.Root, o.parent.Message.String(), &o.parent.Process, stageSchedule
+	o.tasks = append(o.tasks, child)
 }
 
-// spawned is the notice to a spawner that its process exists now.
-func (u *Unit) spawned(t *task, process ao.ID) (*task, error) {
-	r, err := ao.ParseResponse(append(append([]byte(`{"ok":true,"response":{"Spawns":[`), t.Notice...), `]}}`...))
-	if err != nil || len(r.Spawns) != 1 {
-		return nil, ao.Refuse("push", ao.Internal, "spawn notice of %s: %v", process, err)
-	}
-	d := r.Spawns[0].Spawned(process)
-	d.Target = t.Origin.Process.String()
-	m, err := d.Sign(u.cfg.Signer, ao.Origin{
-		Process: t.Origin.Process, Module: t.Origin.Module, PushedFor: t.Root.String(),
-		Slot: t.Origin.Slot, Index: t.Origin.Index, Digest: t.Origin.Digest,
-	}, ao.ID{})
+func (o *outbox) drop(kind ao.Kind, err error) {
+	o.step.hop(o.parent, units.Hop{
+		Word: "drop", Peer: o.unit.cfg.Peer, Slot: o.parent.Slot,
+		Note: fmt.Sprintf("outbox %d (%s): %s", o.origin.Index, kind, note(err)),
+	})
+}
+
+// spawn makes the new process, and the notice that tells its spawner once it exists.
+func (o *outbox) spawn(d ao.Draft, scheduler string) {
+	m, err := d.SignSpawn(o.unit.cfg.Signer, o.origin, scheduler)
 	if err != nil {
-		return nil, ao.Refuse("push", ao.BadDraft, "spawn notice of %s: %v", process, err)
+		o.drop(ao.KindSpawn, err)
+		return
+	}
+	child := itemTask(m)
+	notice := d.Spawned(m.ID())
+	notice.Target = o.origin.Process.String()
+	if n, err := notice.Sign(o.unit.cfg.Signer, o.origin, ao.ID{}); err != nil {
+		o.drop(ao.KindSpawn, fmt.Errorf("no notice of it: %w", err))
+	} else {
+		child.Notice = n.Raw()
+	}
+	o.add(child)
+}
+
+func (o *outbox) assign(d ao.AssignDraft) {
+	message, err := ao.ParseID(d.Message)
+	if err != nil {
+		o.drop(ao.KindAssignment, fmt.Errorf("%w: message %.48q", ao.ErrDraft, d.Message))
+		return
+	}
+	wrong := ""
+	for _, name := range d.Processes {
+		process, err := ao.ParseID(name)
+		if err != nil {
+			wrong = name
+			continue
+		}
+		o.add(&task{Process: process, Message: message})
+	}
+	if wrong != "" {
+		o.drop(ao.KindAssignment, fmt.Errorf("%w: process %.48q", ao.ErrDraft, wrong))
+	}
+}
+
+func itemTask(m ao.Message) *task { return &task{Process: m.Target(), Message: m.ID(), message: m} }
+
+// noticeTask tells a spawner that the process which t has just scheduled exists.
+func noticeTask(t *task) (*task, error) {
+	m, err := ao.ParseMessage(t.Notice)
+	if err != nil {
+		return nil, fmt.Errorf("read notice of %s: %w", t.Message, err)
 	}
 	child := itemTask(m)
 	child.Root, child.Parent, child.Source, child.Stage = t.Root, t.Message.String(), t.Source, stageSchedule
@@ -105,7 +133,8 @@ func (u *Unit) find(ctx context.Context, t *task) (ao.Message, error) {
 	if t.Source != nil {
 		if log, err := u.cfg.Directory.Log(ctx, *t.Source); err == nil {
 			if slot, err := log.Find(ctx, *t.Source, t.Message); err == nil {
-				if es, err := log.Range(ctx, *t.Source, slot, 1); err == nil && len(es) == 1 {
+				es, err := log.Range(ctx, *t.Source, slot, 1)
+				if err == nil && len(es) == 1 && es[0].Message.ID() == t.Message {
 					return es[0].Message, nil
 				}
 			}
@@ -128,21 +157,14 @@ func (u *Unit) find(ctx context.Context, t *task) (ao.Message, error) {
 // mail ends a pushed message whose target is no process, after it has been looked for: it is addressed to a wallet,
 // and is settled so that its owner can read it.
 func (u *Unit) mail(ctx context.Context, t *task, err error) error {
-	if !errors.Is(err, &ao.Refusal{Code: ao.UnknownProcess}) || t.Parent == "" || t.tries < maxLookups-1 || t.message.IsSpawn() {
+	if !errors.Is(err, &ao.Refusal{Code: ao.UnknownProcess}) || t.Parent == "" || t.lookups < maxLookups-1 ||
+		t.message.IsSpawn() || t.message.Owner() != u.address {
 		return err
 	}
 	if err := u.cfg.Archive.Put(ctx, t.message.Item()); err != nil {
 		return err
 	}
-	var b store.Batch
-	u.hop(&b, t, units.Hop{Word: "done", Peer: u.cfg.Peer, Note: "the target is no process: settled as mail"})
-	b.Delete(keyTask + t.key())
-	if err := u.cfg.Store.Commit(&b); err != nil {
-		return err
-	}
-	u.lock.Lock()
-	defer u.lock.Unlock()
-	u.retire(t)
+	u.close(t, units.Hop{Word: "done", Peer: u.cfg.Peer, Note: "the target is no process: settled as mail"}, err)
 	return nil
 }
 
@@ -166,5 +188,5 @@ func errorNote(r ao.Result) string {
 	if json.Unmarshal(r.Error, &text) != nil {
 		text = string(r.Error)
 	}
-	return "Error: " + fmt.Sprintf("%.200s", text)
+	return line("Error: %.200s", text)
 }

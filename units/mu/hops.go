@@ -4,57 +4,34 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"github.com/aopeer/aopeer/ao"
-	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units"
 )
 
-// hop records one step of a push in the batch that makes the step durable.
-func (u *Unit) hop(b *store.Batch, t *task, h units.Hop) {
-	h.Process, h.Message, h.Parent = t.Process, t.Message, t.Parent
-	v, err := json.Marshal(h)
-	if err != nil {
-		u.cfg.Log.Error("record hop", "err", err)
-		return
-	}
-	u.lock.Lock()
-	u.lastHop = max(u.lastHop+1, u.cfg.Now().UnixNano())
-	n := u.lastHop
-	u.lock.Unlock()
-	b.Put(fmt.Sprintf("%s%s/%020d", keyHop, t.Root, n), v)
-}
+func hopKey(root ao.ID, number int64) string { return fmt.Sprintf("%s%s/%020d", keyHop, root, number) }
 
 // Hops calls visit for the hops of a push, past and to come, until nothing is left to push. See units.Messenger.
 func (u *Unit) Hops(ctx context.Context, message ao.ID, visit func(units.Hop) error) error {
-	prefix := keyHop + message.String() + "/"
 	after := ""
-	for seen := false; ; {
+	for {
 		u.lock.Lock()
 		var changed <-chan struct{}
+		limit := int64(math.MaxInt64)
 		if r := u.roots[message]; r != nil {
 			changed = r.changed
+			if len(r.writing) > 0 {
+				limit = r.writing[0]
+			}
 		}
 		u.lock.Unlock()
-		for more := true; more; {
-			pairs, err := u.cfg.Store.Scan(prefix, after, 256)
-			if err != nil {
-				return ao.Refuse("push", ao.StoreTrouble, "%v", err)
-			}
-			more = len(pairs) == 256
-			for _, p := range pairs {
-				var h units.Hop
-				if err := json.Unmarshal(p.Value, &h); err != nil {
-					return ao.Refuse("push", ao.StoreTrouble, "hop %s: %v", p.Key, err)
-				}
-				if err := visit(h); err != nil {
-					return err
-				}
-				after, seen = p.Key, true
-			}
+		last, err := u.tellHops(ctx, message, after, hopKey(message, limit), visit)
+		if err != nil {
+			return err
 		}
-		if changed == nil {
-			if !seen {
+		if after = last; changed == nil {
+			if after == "" {
 				return ao.Refuse("push", ao.UnknownMessage, "no push of %s", message)
 			}
 			return nil
@@ -63,6 +40,36 @@ func (u *Unit) Hops(ctx context.Context, message ao.ID, visit func(units.Hop) er
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// tellHops visits the recorded hops between two keys and returns the key of the last.
+func (u *Unit) tellHops(ctx context.Context, message ao.ID, after, limit string, visit func(units.Hop) error) (string, error) {
+	const page = 256
+	for {
+		pairs, err := u.cfg.Store.Scan(keyHop+message.String()+"/", after, page)
+		if err != nil {
+			return after, ao.Refuse("push", ao.StoreTrouble, "%v", err)
+		}
+		for _, p := range pairs {
+			if p.Key >= limit {
+				return after, nil
+			}
+			var h units.Hop
+			if err := json.Unmarshal(p.Value, &h); err != nil {
+				return after, ao.Refuse("push", ao.StoreTrouble, "hop %s: %v", p.Key, err)
+			}
+			if ctx.Err() != nil {
+				return after, ctx.Err()
+			}
+			if err := visit(h); err != nil {
+				return after, err
+			}
+			after = p.Key
+		}
+		if len(pairs) < page {
+			return after, nil
 		}
 	}
 }
@@ -81,6 +88,9 @@ func (u *Unit) Repush(ctx context.Context, process ao.ID, slot ao.Slot) (ao.ID, 
 	if len(es) == 0 {
 		return ao.ID{}, ao.Refuse("push", ao.NotYet, "slot %d of %s", slot, process)
 	}
+	if a := es[0].Assignment; a.Process() != process || a.Nonce() != slot {
+		return ao.ID{}, ao.Refuse("push", ao.BadLog, "slot %d of %s: the log answered with another", slot, process)
+	}
 	m := es[0].Message
 	root := m.ID()
 	if v, ok := m.Tags().Lookup("Pushed-For"); ok {
@@ -88,10 +98,6 @@ func (u *Unit) Repush(ctx context.Context, process ao.ID, slot ao.Slot) (ao.ID, 
 			root = id
 		}
 	}
-	t := &task{
-		Root: root, Process: process, Message: m.ID(), Raw: m.Raw(), Stage: stageCompute, Slot: slot,
-		Again: true, message: m,
-	}
-	_, err = u.accept(t)
-	return root, err
+	t := &task{Root: root, Process: process, Message: m.ID(), Stage: stageCompute, Slot: slot, Again: true, message: m}
+	return root, u.accept(t, nil)
 }

@@ -7,7 +7,8 @@
 //
 // It never believes a result that its unit has not signed for, and never answers before the message is safe.
 //
-// Start with push.go, which is the whole loop; task.go is what is on disk, expand.go makes items of an outbox.
+// Start with push.go, which is the whole loop; task.go is what is on disk, step.go how it changes, expand.go makes items
+// of an outbox, retry.go says what a failure means.
 package mu
 
 import (
@@ -35,11 +36,13 @@ type Config struct {
 	Now       func() time.Time
 	Log       *slog.Logger
 
-	Workers  int           // steps at once; default 16
+	Workers  int           // steps at once; default 64
 	MaxTasks int           // open tasks beyond which new pushes are refused as busy; default 100 000
 	Patience time.Duration // how long a push waits for its assignment if the caller sets no deadline; default 30 s
 	Retry    time.Duration // first pause after a failed step, doubled up to RetryMax; default 200 ms
 	RetryMax time.Duration // default 1 min
+	GiveUp   time.Duration // how long a step is tried before its task is dropped; anybody can repush it; default 24 h
+	Keep     time.Duration // how long hops and done marks are kept after a push has ended; default 7 days
 }
 
 func (c *Config) setDefaults() error {
@@ -55,13 +58,19 @@ func (c *Config) setDefaults() error {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&c.Patience, 30 * time.Second}, {&c.Retry, 200 * time.Millisecond}, {&c.RetryMax, time.Minute}} {
+	}{
+		{&c.Patience, 30 * time.Second},
+		{&c.Retry, 200 * time.Millisecond},
+		{&c.RetryMax, time.Minute},
+		{&c.GiveUp, 24 * time.Hour},
+		{&c.Keep, 7 * 24 * time.Hour},
+	} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
 	}
 	if c.Workers <= 0 {
-		c.Workers = 16
+		c.Workers = 64
 	}
 	if c.MaxTasks <= 0 {
 		c.MaxTasks = 100_000
@@ -80,14 +89,9 @@ type Unit struct {
 	open    map[string]*task      // by key: every task that is not done
 	roots   map[ao.ID]*root       // by the message that began the push
 	waiters map[string][]chan end // by task key: pushes that wait for an assignment
-	lastHop int64                 // key of the newest hop: strictly increasing
+	lastHop int64                 // number of the newest hop: strictly increasing
 	stopped bool
-}
-
-// root counts the open tasks of one push and wakes who watches it.
-type root struct {
-	open    int
-	changed chan struct{} // closed and replaced at each change
+	failure error // why it stopped, if not because it was told to
 }
 
 // end is what a waiting push is told.
@@ -134,25 +138,44 @@ func (u *Unit) Status() Status {
 	return Status{Open: len(u.open), Ready: len(u.ready)}
 }
 
-// Run takes steps until ctx ends, and returns when every step under way has come to rest.
+// Run takes steps until ctx ends or the store fails for good, and returns when every step under way has come to rest.
 func (u *Unit) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		u.lock.Lock()
-		u.stopped = true
-		u.lock.Unlock()
-		u.wake.Broadcast()
-	})
-	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { u.stop(nil) })()
 	var workers sync.WaitGroup
 	for range u.cfg.Workers {
 		workers.Go(func() {
 			for t := u.next(); t != nil; t = u.next() {
 				u.work(ctx, t)
 			}
+			cancel() // the others too, if this one was stopped by a failure
 		})
 	}
+	workers.Go(func() { u.tidy(ctx) })
 	workers.Wait()
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	for _, t := range u.open {
+		if t.timer != nil {
+			t.timer.Stop()
+		}
+	}
+	if u.failure != nil {
+		return u.failure
+	}
 	return ctx.Err()
+}
+
+// stop ends Run. What is open stays on disk as it is.
+func (u *Unit) stop(failure error) {
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	if u.stopped {
+		return
+	}
+	u.stopped, u.failure = true, failure
+	u.wake.Broadcast()
 }
 
 // next waits for a step to take; nil means that Run ends.
@@ -166,12 +189,7 @@ func (u *Unit) next() *task {
 		return nil
 	}
 	t := u.ready[0]
+	u.ready[0] = nil
 	u.ready = u.ready[1:]
 	return t
-}
-
-// enqueue makes a task's next step ready. The caller holds the lock.
-func (u *Unit) enqueue(t *task) {
-	u.ready = append(u.ready, t)
-	u.wake.Signal()
 }

@@ -1,8 +1,11 @@
 package mu
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/internal/store"
@@ -16,36 +19,32 @@ const (
 
 // The key spaces of the messenger in the store.
 const (
-	keyTask = "mu/task/"
-	keyDone = "mu/done/" // by task key: the assignment that a finished task got
-	keyHop  = "mu/hop/"
+	keyTask  = "mu/task/"
+	keyDone  = "mu/done/" // by task key: the assignment that a scheduled task got
+	keyHop   = "mu/hop/"  // by root and number
+	keyClock = "mu/clock" // the number of a late hop, so that later ones sort behind it even if the clock is set back
 )
+
+// errTask says that a record is no task.
+var errTask = errors.New("damaged record of a push")
 
 // task is one item on its way into one log. Its key is (process, message), so that the same push twice is one task.
 type task struct {
-	Root    ao.ID  `json:"root"`             // the message that began the push
-	Parent  string `json:"parent,omitempty"` // the message whose outbox it came from
-	Process ao.ID  `json:"process"`          // the log that it goes into
-	Message ao.ID  `json:"message"`
-	Raw     []byte `json:"raw,omitempty"`    // the item; absent while a message to assign must be found
-	Source  *ao.ID `json:"source,omitempty"` // the process whose outbox it came from
-	Notice  []byte `json:"notice,omitempty"` // a spawn's element: its process is told of the spawn when it is scheduled
-	Origin  origin `json:"origin,omitzero"`  // of the spawn, for that notice
-	Stage   string `json:"stage"`
-	Slot    ao.Slot
-	Again   bool `json:"again,omitempty"` // a repush: the slot is known, its outbox is pushed once more
+	Root    ao.ID   `json:"root"`             // the message that began the push
+	Parent  string  `json:"parent,omitempty"` // the message whose outbox it came from
+	Process ao.ID   `json:"process"`          // the log that it goes into
+	Message ao.ID   `json:"message"`
+	Source  *ao.ID  `json:"source,omitempty"` // the process whose outbox it came from
+	Notice  []byte  `json:"notice,omitempty"` // of a spawn: the item that tells its spawner, pushed once it is scheduled
+	Stage   string  `json:"stage"`
+	Since   int64   `json:"since"` // when the stage began, in milliseconds
+	Slot    ao.Slot `json:"slot"`
+	Again   bool    `json:"again,omitempty"` // a repush: the slot is known, its outbox is pushed once more
 
-	message ao.Message // Raw, parsed
-	tries   int        // failed steps of this stage since start
-}
-
-// origin is ao.Origin on disk.
-type origin struct {
-	Process ao.ID   `json:"process,omitzero"`
-	Module  string  `json:"module,omitempty"`
-	Slot    ao.Slot `json:"slot,omitempty"`
-	Index   int     `json:"index,omitempty"`
-	Digest  ao.ID   `json:"digest,omitzero"`
+	message ao.Message  // absent while a message to assign must be found
+	tries   int         // failed steps of this stage since start
+	lookups int         // of these, how many did not find what they looked for
+	timer   *time.Timer // until the next try
 }
 
 func (t *task) key() string {
@@ -56,48 +55,101 @@ func (t *task) key() string {
 	return key
 }
 
-// put records the task in a batch.
+// raw is the item's bytes, nil while it must be found.
+func (t *task) raw() []byte {
+	if t.message.IsZero() {
+		return nil
+	}
+	return t.message.Raw()
+}
+
+// put records the task in a batch: the length of the JSON, the JSON, the item.
 func (t *task) put(b *store.Batch) error {
 	v, err := json.Marshal(t)
 	if err != nil {
 		return fmt.Errorf("record push of %s: %w", t.Message, err)
 	}
-	b.Put(keyTask+t.key(), v)
+	raw := t.raw()
+	out := make([]byte, 0, len(v)+len(raw)+binary.MaxVarintLen64)
+	out = append(append(binary.AppendUvarint(out, uint64(len(v))), v...), raw...)
+	b.Put(keyTask+t.key(), out)
 	return nil
+}
+
+func parseTask(b []byte) (*task, error) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return nil, errTask
+	}
+	t := new(task)
+	if err := json.Unmarshal(b[n:n+int(size)], t); err != nil {
+		return nil, fmt.Errorf("%w: %w", errTask, err)
+	}
+	if t.Stage != stageSchedule && t.Stage != stageCompute {
+		return nil, fmt.Errorf("%w: stage %.32q", errTask, t.Stage)
+	}
+	raw := b[n+int(size):]
+	if len(raw) == 0 {
+		return t, nil
+	}
+	var err error
+	if t.message, err = ao.ParseMessage(raw); err != nil {
+		return nil, fmt.Errorf("%w: %w", errTask, err)
+	}
+	if t.message.ID() != t.Message {
+		return nil, fmt.Errorf("%w: it holds another message", errTask)
+	}
+	return t, nil
 }
 
 // load reads the open tasks back at start.
 func (u *Unit) load() error {
-	after := ""
-	for {
-		pairs, err := u.cfg.Store.Scan(keyTask, after, 0)
+	switch v, err := u.cfg.Store.Get(keyClock); {
+	case isNotFound(err):
+	case err != nil:
+		return fmt.Errorf("read open pushes: %w", err)
+	case len(v) != 8:
+		return fmt.Errorf("read open pushes: %w: clock", errTask)
+	default:
+		u.lastHop = int64(binary.BigEndian.Uint64(v))
+	}
+	return u.scan(keyTask, func(p store.Pair) error {
+		t, err := parseTask(p.Value)
 		if err != nil {
-			return fmt.Errorf("read open pushes: %w", err)
+			return fmt.Errorf("read push %s: %w", p.Key, err)
+		}
+		if p.Key != keyTask+t.key() {
+			return fmt.Errorf("read push %s: %w: it belongs under another key", p.Key, errTask)
+		}
+		u.claim(t)
+		u.enqueue(t)
+		return nil
+	})
+}
+
+// scan visits every pair under a prefix, in order.
+func (u *Unit) scan(prefix string, visit func(store.Pair) error) error {
+	const page = 256
+	for after := ""; ; {
+		pairs, err := u.cfg.Store.Scan(prefix, after, page)
+		if err != nil {
+			return fmt.Errorf("scan %s: %w", prefix, err)
 		}
 		for _, p := range pairs {
-			t := new(task)
-			if err := json.Unmarshal(p.Value, t); err != nil {
-				return fmt.Errorf("read push %s: %w", p.Key, err)
+			if err := visit(p); err != nil {
+				return err
 			}
-			if len(t.Raw) > 0 {
-				if t.message, err = ao.ParseMessage(t.Raw); err != nil {
-					return fmt.Errorf("read push %s: %w", p.Key, err)
-				}
-			}
-			u.admit(t)
 			after = p.Key
 		}
-		if len(pairs) < store.MaxScan {
+		if len(pairs) < page {
 			return nil
 		}
 	}
 }
 
-// admit takes a recorded task into memory and makes its step ready. The caller holds the lock, or is New.
-func (u *Unit) admit(t *task) {
-	if _, ok := u.open[t.key()]; ok {
-		return
-	}
+// claim takes a task into memory, so that nobody else begins it; enqueue sets it going once it is recorded. The caller
+// holds the lock, or is New.
+func (u *Unit) claim(t *task) {
 	u.open[t.key()] = t
 	r := u.roots[t.Root]
 	if r == nil {
@@ -105,18 +157,29 @@ func (u *Unit) admit(t *task) {
 		u.roots[t.Root] = r
 	}
 	r.open++
-	u.enqueue(t)
 }
 
-// retire forgets a task that is recorded as done. The caller holds the lock.
+// retire forgets a task that is recorded as done, or was never recorded. The caller holds the lock.
 func (u *Unit) retire(t *task) {
 	delete(u.open, t.key())
-	if r := u.roots[t.Root]; r != nil {
-		if r.open--; r.open == 0 {
-			delete(u.roots, t.Root)
-		}
-		r.notify()
+	r := u.roots[t.Root]
+	if r.open--; r.open == 0 {
+		delete(u.roots, t.Root)
 	}
+	r.notify()
+}
+
+// enqueue makes a task's next step ready. The caller holds the lock, or is New.
+func (u *Unit) enqueue(t *task) {
+	u.ready = append(u.ready, t)
+	u.wake.Signal()
+}
+
+// root counts the open tasks of one push and wakes who watches it.
+type root struct {
+	open    int
+	writing []int64       // numbers of hops on their way to the disk, ascending; readers stop before them
+	changed chan struct{} // closed and replaced at each change
 }
 
 func (r *root) notify() {
@@ -124,24 +187,20 @@ func (r *root) notify() {
 	r.changed = make(chan struct{})
 }
 
-// known says whether a task with that key is open or done already.
-func (u *Unit) known(key string) (bool, error) {
-	u.lock.Lock()
-	_, ok := u.open[key]
-	u.lock.Unlock()
-	if ok {
-		return true, nil
+// assigned is the assignment of a task that has been scheduled, if it has.
+func (u *Unit) assigned(key string) (ao.Assignment, error) {
+	raw, err := u.cfg.Store.Get(keyDone + key)
+	if isNotFound(err) {
+		return ao.Assignment{}, nil
 	}
-	return u.isDone(key)
+	if err != nil {
+		return ao.Assignment{}, ao.Refuse("push", ao.StoreTrouble, "%v", err)
+	}
+	a, err := ao.ParseAssignment(raw)
+	if err != nil {
+		return ao.Assignment{}, ao.Refuse("push", ao.StoreTrouble, "record of %s: %v", key, err)
+	}
+	return a, nil
 }
 
-func (u *Unit) isDone(key string) (bool, error) {
-	_, err := u.cfg.Store.Get(keyDone + key)
-	switch {
-	case err == nil:
-		return true, nil
-	case isNotFound(err):
-		return false, nil
-	}
-	return false, fmt.Errorf("look up push: %w", err)
-}
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
