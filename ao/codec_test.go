@@ -53,7 +53,9 @@ func TestResultEncoding(t *testing.T) {
 
 func TestDecodeResultRefuses(t *testing.T) {
 	good := Result{Output: json.RawMessage("1")}.Encode()
-	with := func(at int, b ...byte) []byte { return append(append(bytes.Clone(good[:at]), b...), good[at+len(b):]...) }
+	with := func(at int, b ...byte) []byte {
+		return append(append(bytes.Clone(good[:at]), b...), good[at+len(b):]...)
+	}
 	list := func(n uint32, elements int) []byte {
 		b := binary.BigEndian.AppendUint32(bytes.Clone(good[:len(good)-12]), n)
 		return append(append(b, make([]byte, 4*elements)...), make([]byte, 8)...)

@@ -131,6 +131,18 @@ func ParseBatch(raw []byte) (Batch, error) {
 
 // NewBatch verifies a parsed item and takes it as a batch.
 func NewBatch(it *ans104.Item) (Batch, error) {
+	b, err := shapeBatch(it)
+	if err != nil {
+		return Batch{}, err
+	}
+	if err := it.Verify(); err != nil {
+		return Batch{}, err
+	}
+	return b, nil
+}
+
+// shapeBatch checks all but the signature.
+func shapeBatch(it *ans104.Item) (Batch, error) {
 	d := reader{b: it.Data()}
 	b := Batch{item: it}
 	var leaves []Hash
@@ -156,9 +168,6 @@ func NewBatch(it *ans104.Item) (Batch, error) {
 	b.state = r.state
 	if !isExactly(rangeOf(b.claims, Root(leaves), b.state).tags(), it.RawTags(), it.Target(), it.Anchor()) {
 		return Batch{}, fmt.Errorf("%w: the tags say something else than the data", ErrClaim)
-	}
-	if err := it.Verify(); err != nil {
-		return Batch{}, err
 	}
 	return b, nil
 }
