@@ -44,7 +44,7 @@ func TestKill(t *testing.T) {
 							acked[r.Message] = r.Slot
 							lock.Unlock()
 						} else {
-							t.Logf("not acknowledged: %s", strings.TrimSpace(o.stderr))
+							t.Logf("not acknowledged within %s: %s", patience, strings.TrimSpace(o.stderr))
 						}
 					}
 				})
