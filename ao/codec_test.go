@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -133,5 +134,22 @@ func TestVectors(t *testing.T) {
 	check(t, json.Unmarshal(raw, &want))
 	if got != want {
 		t.Errorf("vectors\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+// docs/wire.md prints every vector, in lines of any length.
+func TestWirePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/wire.md")
+	check(t, err)
+	strip := func(s string) string { return strings.Join(strings.Fields(s), "") }
+	raw, err := os.ReadFile("testdata/vectors.json")
+	check(t, err)
+	var want vectors
+	check(t, json.Unmarshal(raw, &want))
+	text := strip(string(page))
+	for _, v := range []string{want.Response, want.Result, want.FailedResult, want.FirstLink, want.Assignment, want.AssignmentID, want.Head} {
+		if !strings.Contains(text, strip(v)) {
+			t.Errorf("docs/wire.md does not print %s", v)
+		}
 	}
 }
