@@ -92,12 +92,13 @@ func climb(leaf Hash, i, n uint64, path []Hash) (Hash, []Hash, bool) {
 // PageSize is the unit of the state root, in bytes.
 const PageSize = 4096
 
-// State is what a state root covers: a memory of Len bytes, a multiple of PageSize and at most 2^32 pages, of which Pages
-// yields at least those that are not all zero, each once and in ascending order, and the tail, the state outside the
-// memory.
+// State is what a state root covers: a memory and what stands beside it. It must not change while it is read.
 type State interface {
+	// Len is the memory's length in bytes, a multiple of PageSize and at most 2^32 pages.
 	Len() uint64
+	// Pages yields at least the pages that are not all zero, each once and in ascending order, until yield returns false.
 	Pages(yield func(index uint32, page *[PageSize]byte) bool)
+	// Tail is the state outside the memory, in its one encoding.
 	Tail() []byte
 }
 
