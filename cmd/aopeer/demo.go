@@ -41,6 +41,7 @@ return "bob is ready"`
 // demonstration is one run of the demo.
 type demonstration struct {
 	cmd   *cli.Command
+	home  node.Home
 	cl    *node.Client
 	out   io.Writer
 	peers map[string]string // names by peer ID
@@ -57,7 +58,7 @@ func demo(ctx context.Context, c *cli.Command, h node.Home, d *node.Devnet) erro
 		return err
 	}
 	defer cl.Close()
-	s := &demonstration{cmd: c, cl: cl, out: c.Root().Writer, peers: map[string]string{}}
+	s := &demonstration{cmd: c, home: h, cl: cl, out: c.Root().Writer, peers: map[string]string{}}
 	if c.Bool("json") {
 		s.out = io.Discard
 	}
@@ -200,7 +201,7 @@ func (s *demonstration) check(ctx context.Context, d *node.Devnet, processes []a
 		for _, peer := range d.File().Peers {
 			v.Units = append(v.Units, peer.Address)
 		}
-		r, err := verifyArchive(ctx, s.cmd, []string{d.File().Gateway}, v, head)
+		r, err := verifyArchive(ctx, s.cmd, string(s.home), []string{d.File().Gateway}, v, head)
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"strconv"
 
 	"github.com/urfave/cli/v3"
 
@@ -65,6 +67,9 @@ func devnetAction(ctx context.Context, c *cli.Command) error {
 			cfg.PortBase = 0
 		}
 	}
+	if err := freePorts(cfg); err != nil {
+		return err
+	}
 	d, err := node.NewDevnet(h, cfg)
 	if err != nil {
 		return err
@@ -86,6 +91,22 @@ func devnetAction(ctx context.Context, c *cli.Command) error {
 	return errors.Join(err, <-ran)
 }
 
+// freePorts looks whether the peers can listen, because one that cannot would only never meet the others.
+func freePorts(cfg node.DevnetConfig) error {
+	if cfg.PortBase == 0 || cfg.OnlyGate {
+		return nil
+	}
+	for i := range cfg.Schedulers + cfg.Computers + cfg.Messengers {
+		port := cfg.PortBase + 10 + i
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return fmt.Errorf("port %d of a peer is taken: choose another --port-base", port)
+		}
+		l.Close()
+	}
+	return nil
+}
+
 // serveDevnet runs until interrupted and says where everything is.
 func serveDevnet(ctx context.Context, c *cli.Command, h node.Home, d *node.Devnet) error {
 	done := make(chan struct{})
@@ -93,20 +114,34 @@ func serveDevnet(ctx context.Context, c *cli.Command, h node.Home, d *node.Devne
 	defer stop()
 	go func() {
 		defer close(done)
+		p := startProgress(c, "waiting for the units to meet")
+		defer p.end()
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.Ready():
 		}
+		p.end()
 		f, w := d.File(), c.Root().ErrWriter
 		fmt.Fprintf(w, "gateway    %s\nmodule     %s\n", f.Gateway, f.Module)
 		for _, p := range f.Peers {
 			fmt.Fprintf(w, "%-9s  %s  %s\n", p.Name, p.Address, p.ID)
 		}
-		fmt.Fprintf(w, "ready; in another terminal: aopeer spawn --home %s\n", h)
+		fmt.Fprintf(w, "%s\n", readyLine(h, len(f.Peers)))
 	}()
 	err := d.Run(ctx)
 	stop()
 	<-done
+	if err == nil {
+		fmt.Fprintln(c.Root().ErrWriter, "stopped; the state is kept in", h)
+	}
 	return err
+}
+
+// readyLine is what to do next.
+func readyLine(h node.Home, peers int) string {
+	if peers == 0 {
+		return fmt.Sprintf("ready; in another terminal: aopeer init --home PEER --role su --network %s/network.item", h)
+	}
+	return fmt.Sprintf("ready; in another terminal: aopeer spawn --home %s", h)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -59,7 +61,10 @@ func peersCommand() *cli.Command {
 				return misuse("--role %q is none of su, cu, mu", c.String("role"))
 			}
 			return withClient(ctx, c, func(_ context.Context, cl *node.Client) error {
-				us := cl.Mesh.Roster.With(c.String("role"))
+				us := append([]remote.Unit{}, cl.Mesh.Roster.With(c.String("role"))...)
+				slices.SortFunc(us, func(a, b remote.Unit) int {
+					return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Address, b.Address))
+				})
 				return output(c).value(us, func(w io.Writer) {
 					t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 					fmt.Fprintln(t, "NAME\tROLES\tADDRESS\tPEER")

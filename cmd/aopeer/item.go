@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,8 +44,7 @@ func itemCommand() *cli.Command {
 	}
 }
 
-// inspected is what item inspect prints as JSON: an item, with Items if it carries a bundle. A raw bundle has no fields
-// of an item, so it is a bundled by itself.
+// inspected is what item inspect prints of an item as JSON. If the item carries a bundle, "bundle" and "items" follow.
 type inspected struct {
 	ID            string       `json:"id"`
 	SignatureType int          `json:"signatureType"`
@@ -54,38 +56,33 @@ type inspected struct {
 	DataLength    int          `json:"dataLength"`
 	DataSHA256    string       `json:"dataSha256"`
 	Valid         bool         `json:"valid"`
-	*bundled
 }
 
-// bundled is what a bundle adds, or is.
-type bundled struct {
-	Bundle bool        `json:"bundle"`
-	Items  []inspected `json:"items"`
-}
-
+// inspect verifies everything first, so that nothing is printed of what turns out invalid, and then walks the bytes once
+// more to print: a bundle's worth of descriptions would take many times the memory of the bundle.
 func inspect(c *cli.Command, raw []byte) error {
-	i := inspector{left: maxItems}
-	if looksLikeBundle(raw) {
-		b, err := i.bundle(raw, 1)
-		if err != nil {
-			return fmt.Errorf("invalid: %w", err)
-		}
-		v := struct {
-			*bundled
-			Valid bool `json:"valid"`
-		}{b, true}
-		return output(c).value(v, func(w io.Writer) {
-			fmt.Fprintf(w, "bundle of %d items, all valid\n", len(b.Items))
-			for _, v := range b.Items {
-				printInspected(w, v, "  ")
-			}
-		})
+	v := verifier{left: maxItems}
+	bundle := looksLikeBundle(raw)
+	var err error
+	if bundle {
+		err = v.bundle(raw, 1)
+	} else {
+		err = v.item(raw, nil, 0)
 	}
-	v, err := i.item(raw, 0)
 	if err != nil {
 		return fmt.Errorf("invalid: %w", err)
 	}
-	return output(c).value(v, func(w io.Writer) { printInspected(w, v, "") })
+	w := bufio.NewWriterSize(c.Root().Writer, 64<<10)
+	d := describer{w: w, json: c.Bool("json")}
+	if bundle {
+		err = d.bundle(raw)
+	} else {
+		err = d.item(raw, "")
+	}
+	if d.json {
+		fmt.Fprintln(w)
+	}
+	return errors.Join(err, w.Flush())
 }
 
 // looksLikeBundle holds for files whose bytes 8 to 31 are zero, the high bytes of a bundle's count.
@@ -101,44 +98,91 @@ func looksLikeBundle(raw []byte) bool {
 	return true
 }
 
-// maxNesting is how deep bundles may lie in bundles.
-const maxNesting = 8
+// verifier checks items and the bundles in them, and counts down the items that it may still look at.
+type verifier struct{ left int }
 
-// inspector counts down the items that it may still look at.
-type inspector struct{ left int }
-
-func (i *inspector) bundle(raw []byte, depth int) (*bundled, error) {
-	if depth > maxNesting {
-		return nil, ans104.ErrDepth
+func (v *verifier) bundle(raw []byte, depth int) error {
+	if depth > ans104.MaxDepth {
+		return ans104.ErrDepth
 	}
 	entries, err := ans104.ParseBundle(raw)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := &bundled{Bundle: true, Items: make([]inspected, 0, min(len(entries), 1024))}
+	if len(entries) > v.left {
+		return fmt.Errorf("%w: more than %d", ans104.ErrTooManyItems, maxItems)
+	}
 	for n, e := range entries {
-		v, err := i.item(e.Raw, depth)
-		if err == nil && v.ID != e.ID.String() {
-			err = fmt.Errorf("%w: the header says %s", ans104.ErrID, e.ID)
+		if err := v.item(e.Raw, &e.ID, depth); err != nil {
+			return fmt.Errorf("item %d: %w", n, err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("item %d: %w", n, err)
-		}
-		out.Items = append(out.Items, v)
 	}
-	return out, nil
+	return nil
 }
 
-func (i *inspector) item(raw []byte, depth int) (inspected, error) {
-	if i.left--; i.left < 0 {
-		return inspected{}, fmt.Errorf("%w: more than %d", ans104.ErrTooManyItems, maxItems)
+// item checks one item and what it carries; id is what the bundle's header says that it is.
+func (v *verifier) item(raw []byte, id *ans104.ID, depth int) error {
+	if v.left--; v.left < 0 {
+		return fmt.Errorf("%w: more than %d", ans104.ErrTooManyItems, maxItems)
 	}
 	it, err := ans104.Parse(raw)
 	if err != nil {
-		return inspected{}, err
+		return err
 	}
 	if err := it.Verify(); err != nil {
-		return inspected{}, err
+		return err
+	}
+	if id != nil && *id != it.ID() {
+		return fmt.Errorf("%w: the header says %s", ans104.ErrID, id)
+	}
+	if it.IsBundle() {
+		return v.bundle(it.Data(), depth+1)
+	}
+	return nil
+}
+
+// describer prints what a verifier has passed.
+type describer struct {
+	w    io.Writer
+	json bool
+}
+
+// bundle prints a raw bundle.
+func (d describer) bundle(raw []byte) error {
+	if !d.json {
+		entries, err := ans104.ParseBundle(raw)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(d.w, "bundle of %d items, all valid\n", len(entries))
+		return d.items(raw, "  ")
+	}
+	fmt.Fprint(d.w, `{"bundle":true,"valid":true,"items":[`)
+	err := d.items(raw, "")
+	fmt.Fprint(d.w, "]}")
+	return err
+}
+
+func (d describer) items(raw []byte, indent string) error {
+	entries, err := ans104.ParseBundle(raw)
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		if d.json && i > 0 {
+			fmt.Fprint(d.w, ",")
+		}
+		if err := d.item(e.Raw, indent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d describer) item(raw []byte, indent string) error {
+	it, err := ans104.Parse(raw)
+	if err != nil {
+		return err
 	}
 	b64 := base64.RawURLEncoding.EncodeToString
 	sum := sha256.Sum256(it.Data())
@@ -150,28 +194,40 @@ func (i *inspector) item(raw []byte, depth int) (inspected, error) {
 	if v.Tags == nil {
 		v.Tags = []ans104.Tag{}
 	}
-	if it.IsBundle() {
-		if v.bundled, err = i.bundle(it.Data(), depth+1); err != nil {
-			return inspected{}, err
+	if !d.json {
+		v.print(d.w, indent)
+		if it.IsBundle() {
+			return d.items(it.Data(), indent+"  ")
 		}
+		return nil
 	}
-	return v, nil
+	var b bytes.Buffer
+	if err := (printer{out: &b, json: true}).value(v, nil); err != nil {
+		return err
+	}
+	text := bytes.TrimSpace(b.Bytes())
+	if !it.IsBundle() {
+		_, err = d.w.Write(text)
+		return err
+	}
+	fmt.Fprintf(d.w, `%s,"bundle":true,"items":[`, text[:len(text)-1])
+	err = d.items(it.Data(), indent)
+	fmt.Fprint(d.w, "]}")
+	return err
 }
 
-func printInspected(w io.Writer, v inspected, indent string) {
+func (v inspected) print(w io.Writer, indent string) {
 	fmt.Fprintf(w, "%sitem    %s\n%ssigner  %s (type %d)\n", indent, v.ID, indent, v.OwnerAddress, v.SignatureType)
 	if v.Target != "" {
 		fmt.Fprintf(w, "%starget  %s\n", indent, v.Target)
 	}
+	if v.Anchor != "" {
+		fmt.Fprintf(w, "%sanchor  %s\n", indent, v.Anchor)
+	}
 	for _, t := range v.Tags {
-		fmt.Fprintf(w, "%s  %s: %s\n", indent, plain(t.Name), plain(t.Value))
+		fmt.Fprintf(w, "%s  %s: %s\n", indent, oneLine(plain(t.Name)), oneLine(plain(t.Value)))
 	}
 	fmt.Fprintf(w, "%sdata    %d bytes, SHA-256 %s\n", indent, v.DataLength, v.DataSHA256)
-	if v.bundled != nil {
-		for _, i := range v.Items {
-			printInspected(w, i, indent+"  ")
-		}
-	}
 }
 
 // readFileArg reads a file or, for -, standard input, at most maxInspect bytes.
@@ -180,7 +236,7 @@ func readFileArg(c *cli.Command, path string) ([]byte, error) {
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, fmt.Errorf("read %s: %w", path, bare(err))
 		case info.Size() > maxInspect:
 			return nil, fmt.Errorf("read %s: more than %d MiB", path, maxInspect>>20)
 		case info.Mode().IsRegular():
@@ -193,7 +249,7 @@ func readFileArg(c *cli.Command, path string) ([]byte, error) {
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read %s: %w", path, bare(err))
 		}
 		defer f.Close()
 		r = f

@@ -11,14 +11,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v3"
@@ -47,17 +48,34 @@ func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) 
 	}
 	var use usageError
 	if errors.As(err, &use) {
-		fmt.Fprintf(errw, "aopeer: %v\n", err)
+		fmt.Fprintf(errw, "aopeer: %s\n", oneLine(err.Error()))
 		return 2
 	}
-	if hasFlag(args, "--json") {
-		r := remote.Refusal("cli", err)
-		if b, jerr := json.Marshal(map[string]any{"refusal": r}); jerr == nil {
-			fmt.Fprintf(out, "%s\n", b)
-		}
+	if ctx.Err() != nil && remote.Refusal("cli", err).Code == ao.Deadline {
+		fmt.Fprintln(errw, "aopeer: interrupted")
+		return 1
 	}
-	fmt.Fprintf(errw, "aopeer: %s\n", explain(err))
+	line := oneLine(plain(explain(err)))
+	if hasFlag(args, "--json") {
+		_ = printer{out: out, json: true}.value(newFailure(line, err), nil) // the line below says it as well
+	}
+	fmt.Fprintf(errw, "aopeer: %s\n", line)
 	return 1
+}
+
+// failure is what a command that failed prints as JSON. Trouble at home, such as a missing file, is no refusal.
+type failure struct {
+	Failure string      `json:"failure"`
+	Refusal *ao.Refusal `json:"refusal,omitempty"`
+}
+
+func newFailure(line string, err error) failure {
+	f := failure{Failure: line, Refusal: remote.Refusal("cli", err)}
+	var said *ao.Refusal
+	if f.Refusal.Code == ao.Internal && !errors.As(err, &said) {
+		f.Refusal = nil
+	}
+	return f
 }
 
 // errSilent ends a command with 1 after it has said everything itself.
@@ -78,7 +96,19 @@ func explain(err error) string {
 			return fmt.Sprintf("%v. %s", err, remedy)
 		}
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("%v: try again with a longer --timeout", err)
+	}
 	return err.Error()
+}
+
+// bare is the reason of a file's error without its verb and path, which the caller says.
+func bare(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 func hasFlag(args []string, flag string) bool {
@@ -117,7 +147,7 @@ func command() *cli.Command {
 		},
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {
-				return misuse("no command %q: see `aopeer --help`", c.Args().First())
+				return unknownCommand(c)
 			}
 			return cli.ShowRootCommandHelp(c)
 		},
@@ -129,12 +159,15 @@ func command() *cli.Command {
 // harden makes every command treat bad flags and stray arguments as misuse, and leave exiting to run.
 func harden(c *cli.Command) {
 	c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error {
-		return misuse("%v: see `aopeer %s --help`", err, helpName(c))
+		return misuse("%v: see `%s --help`", err, c.FullName())
 	}
 	c.ExitErrHandler = func(context.Context, *cli.Command, error) {}
 	if c.Action == nil && len(c.Commands) > 0 {
 		c.Action = func(_ context.Context, c *cli.Command) error {
-			return misuse("`aopeer %s` needs a subcommand: see `aopeer %s --help`", helpName(c), helpName(c))
+			if c.Args().Present() {
+				return unknownCommand(c)
+			}
+			return misuse("`%s` needs a subcommand: see `%s --help`", c.FullName(), c.FullName())
 		}
 	}
 	for _, sub := range c.Commands {
@@ -142,11 +175,13 @@ func harden(c *cli.Command) {
 	}
 }
 
-func helpName(c *cli.Command) string {
-	if c.Name == "aopeer" {
-		return ""
+// unknownCommand says so, and what may have been meant.
+func unknownCommand(c *cli.Command) error {
+	name, hint := c.Args().First(), ""
+	if near := cli.SuggestCommand(c.Commands, name); near != "" && near != "help" {
+		hint = fmt.Sprintf("did you mean %q? ", near)
 	}
-	return c.Name
+	return misuse("no command %q: %ssee `%s --help`", name, hint, c.FullName())
 }
 
 func defaultHome() string {
@@ -174,7 +209,11 @@ func logger(c *cli.Command, server bool) *slog.Logger {
 // args checks the number of arguments, whose names are those of ArgsUsage.
 func args(c *cli.Command, least, most int) error {
 	if n := c.Args().Len(); n < least || n > most {
-		return misuse("usage: aopeer %s %s (got %d arguments)", c.Name, c.ArgsUsage, n)
+		usage := strings.TrimSpace(c.FullName() + " " + c.ArgsUsage)
+		if most == 0 {
+			return misuse("`%s` takes no arguments, got %q: see `%s --help`", usage, c.Args().First(), usage)
+		}
+		return misuse("usage: %s (got %d arguments): see `%s --help`", usage, n, c.FullName())
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ func (p printer) value(v any, human func(w io.Writer)) error {
 // progress tells a person on standard error that long work goes on: nothing for two seconds, then a line every two.
 type progress struct {
 	stop chan struct{}
+	once sync.Once
 	done sync.WaitGroup
 
 	lock sync.Mutex
@@ -70,8 +71,9 @@ func (p *progress) set(format string, args ...any) {
 	p.text = fmt.Sprintf(format, args...)
 }
 
+// end stops it; it may be called twice.
 func (p *progress) end() {
-	close(p.stop)
+	p.once.Do(func() { close(p.stop) })
 	p.done.Wait()
 }
 

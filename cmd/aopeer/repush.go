@@ -9,6 +9,8 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/internal/node"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/cu"
@@ -63,6 +65,13 @@ func (d *archiveFirst) Computer(ctx context.Context, process ao.ID) (units.Compu
 	return d.Directory.Computer(ctx, process)
 }
 
+// readArchive cannot settle: a guest has no queue that outlives the command.
+type readArchive struct{ arweave.Archive }
+
+func (readArchive) Put(context.Context, ...*ans104.Item) error {
+	return ao.Refuse("settle", ao.Unsupported, "the target is no process, and only a messenger settles mail")
+}
+
 // repushed is what repush prints as JSON, after one line for each hop.
 type repushed struct {
 	Process string      `json:"process"`
@@ -72,7 +81,7 @@ type repushed struct {
 }
 
 func repush(ctx context.Context, c *cli.Command, cl *node.Client, process ao.ID, slot ao.Slot) error {
-	machine, done, err := newMachine(c)
+	machine, done, err := newMachine(c, c.String("home"))
 	if err != nil {
 		return err
 	}
@@ -87,7 +96,7 @@ func repush(ctx context.Context, c *cli.Command, cl *node.Client, process ao.ID,
 	dir.computer = computer
 	messenger, err := mu.New(mu.Config{
 		Store: cl.Store, Signer: cl.Signer, Network: cl.Network.ID, Peer: cl.P2P.ID().String(), Directory: dir,
-		Archive: cl.Archive, Log: logger(c, false),
+		Archive: readArchive{cl.Archive}, Log: logger(c, false),
 	})
 	if err != nil {
 		return err
@@ -98,7 +107,7 @@ func repush(ctx context.Context, c *cli.Command, cl *node.Client, process ao.ID,
 	go func() { _ = messenger.Run(life); ended <- struct{}{} }()
 	defer func() { stop(); <-ended; <-ended }()
 
-	p := startProgress(c, "replaying %s from Arweave", process)
+	p := startProgress(c, "replaying %s from Arweave", short(process.String()))
 	defer p.end()
 	root, err := messenger.Repush(ctx, process, slot)
 	if err != nil {

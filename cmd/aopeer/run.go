@@ -70,5 +70,8 @@ func runPeer(ctx context.Context, c *cli.Command) error {
 	stop()
 	<-done
 	_ = os.Remove(h.Peer()) // a stale one misleads, a missing one does not
+	if err == nil {
+		fmt.Fprintln(c.Root().ErrWriter, "stopped")
+	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -68,7 +69,7 @@ func evalCommand() *cli.Command {
 			&cli.StringFlag{Name: "file", Usage: "take the code from a file, - for standard input"}),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if c.Args().Len() < 2 && c.String("file") == "" {
-				return misuse("usage: aopeer eval PROCESS CODE, or PROCESS --file FILE")
+				return misuse("usage: aopeer eval PROCESS CODE, or PROCESS --file FILE: see `aopeer eval --help`")
 			}
 			return send(ctx, c, ao.Tags{{Name: "Action", Value: "Eval"}})
 		},
@@ -123,7 +124,7 @@ func pushAndReport(ctx context.Context, c *cli.Command, cl *node.Client, m ao.Me
 	}
 	p := startProgress(c, "waiting for a slot")
 	defer p.end()
-	a, err := door.Push(ctx, m)
+	a, err := push(ctx, door, m)
 	if err != nil {
 		return err
 	}
@@ -150,6 +151,15 @@ func pushAndReport(ctx context.Context, c *cli.Command, cl *node.Client, m ao.Me
 		}
 	}
 	return printReply(c, r)
+}
+
+// push is the messenger's verb with a deadline that says what becomes of the message.
+func push(ctx context.Context, door units.Messenger, m ao.Message) (ao.Assignment, error) {
+	a, err := door.Push(ctx, m)
+	if end, ok := ctx.Deadline(); ok && time.Until(end) < time.Second && errors.Is(err, &ao.Refusal{Code: ao.Deadline}) {
+		err = ao.Refuse("push", ao.Deadline, "message %s has no slot yet; the messenger goes on with it", m.ID())
+	}
+	return a, err
 }
 
 // fill asks for the slot's result.
@@ -254,7 +264,7 @@ func dataArg(c *cli.Command, i int) ([]byte, error) {
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read %s: %w", path, bare(err))
 		}
 		defer file.Close()
 		f = file

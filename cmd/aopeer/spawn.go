@@ -60,7 +60,7 @@ func spawn(ctx context.Context, c *cli.Command) error {
 		}
 		p := startProgress(c, "waiting for the scheduler")
 		defer p.end()
-		a, err := door.Push(ctx, m)
+		a, err := push(ctx, door, m)
 		if err != nil {
 			return err
 		}

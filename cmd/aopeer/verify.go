@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,7 +58,7 @@ func verify(ctx context.Context, c *cli.Command) error {
 			fmt.Fprintf(c.Root().ErrWriter, "aopeer: no live head, verifying what is settled: %v\n", err)
 		}
 	}
-	r, err := verifyArchive(ctx, c, gateways, v, head)
+	r, err := verifyArchive(ctx, c, c.String("home"), gateways, v, head)
 	if err != nil {
 		return err
 	}
@@ -90,11 +89,11 @@ func liveHead(ctx context.Context, c *cli.Command, v *cu.VerifyConfig) (head ao.
 	return head, err
 }
 
-// newMachine is a machine for one command. It shares the home's compiled code, which is named by the digest of the
+// newMachine is a machine for one command. It shares the compiled code of a home, which is named by the digest of the
 // module and checked; without a home it compiles anew.
-func newMachine(c *cli.Command) (wasmvm.Machine, func(), error) {
-	cache, remove := filepath.Join(c.String("home"), "cache"), func() {}
-	if _, err := os.Stat(c.String("home")); err != nil {
+func newMachine(c *cli.Command, home string) (wasmvm.Machine, func(), error) {
+	cache, remove := filepath.Join(home, "cache"), func() {}
+	if _, err := os.Stat(home); err != nil {
 		if cache, err = os.MkdirTemp("", "aopeer-"); err != nil {
 			return nil, nil, err
 		}
@@ -112,20 +111,22 @@ func newMachine(c *cli.Command) (wasmvm.Machine, func(), error) {
 }
 
 // verifyArchive replays from nothing: an empty store and one gateway. If head is known it
-// waits until so many slots and their claims are settled, or --wait is over.
-func verifyArchive(ctx context.Context, c *cli.Command, gateways []string, v cu.VerifyConfig, head ao.Slot) (cu.Report, error) {
+// waits until so many slots and their claims are settled, or --wait is over. From home comes compiled code, nothing else.
+func verifyArchive(
+	ctx context.Context, c *cli.Command, home string, gateways []string, v cu.VerifyConfig, head ao.Slot,
+) (cu.Report, error) {
 	reader, err := arweave.NewClient(arweave.ClientConfig{Gateways: gateways})
 	if err != nil {
 		return cu.Report{}, misuse("--archive: %v", err)
 	}
-	machine, done, err := newMachine(c)
+	machine, done, err := newMachine(c, home)
 	if err != nil {
 		return cu.Report{}, err
 	}
 	defer done()
 	st := store.NewMemory()
 	defer func() { _ = st.Close() }() // likewise
-	p := startProgress(c, "reading the log")
+	p := startProgress(c, "reading and replaying the log (a module is compiled at its first use)")
 	defer p.end()
 	v.Archive, v.Machine = arweave.NewArchive(reader, nil), machine
 	v.Progress = func(done, total ao.Slot) { p.set("replayed %d of %d slots", done, total) }
@@ -162,7 +163,7 @@ func printReport(c *cli.Command, r cu.Report) error {
 		fmt.Fprintf(w, "%s\n", word)
 	})
 	if err == nil && !r.OK {
-		return errors.Join(errSilent)
+		return errSilent
 	}
 	return err
 }
