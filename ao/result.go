@@ -67,7 +67,7 @@ type AssignDraft struct {
 // of the right shape keep their raw bytes and have no target, so that they count in the digest and go nowhere.
 // Errors: ErrResponse.
 func ParseResponse(raw []byte) (Result, error) {
-	outer, isObject := members(raw)
+	outer, isObject := members(raw, "ok", "response")
 	var success *bool
 	if !isObject || json.Unmarshal(outer["ok"], &success) != nil || success == nil {
 		return Result{}, ErrResponse
@@ -76,34 +76,34 @@ func ParseResponse(raw []byte) (Result, error) {
 		if isBlank(outer["response"]) {
 			return Failed(ErrResponse.Error()), nil
 		}
-		return Result{Error: outer["response"]}, nil
+		return Result{Error: bytes.Clone(outer["response"])}, nil
 	}
-	body, isObject := members(outer["response"])
+	body, isObject := members(outer["response"], "Output", "Error", "Messages", "Spawns", "Assignments")
 	if !isObject {
 		return Result{}, ErrResponse
 	}
-	r := Result{Output: body["Output"]}
+	r := Result{Output: bytes.Clone(body["Output"])}
 	if !isBlank(body["Error"]) {
-		r.Error = body["Error"]
+		r.Error = bytes.Clone(body["Error"])
 		return r, nil
 	}
 	lists := [3][]json.RawMessage{}
 	total := 0
 	for i, name := range []string{"Messages", "Spawns", "Assignments"} {
-		lists[i], _ = elements(body[name])
+		lists[i], _ = elements(body[name], MaxOutbox)
 		total += len(lists[i])
 	}
 	if total > MaxOutbox {
 		return Failed(fmt.Sprintf("too many messages in the outbox: at most %d", MaxOutbox)), nil
 	}
 	for _, e := range lists[0] {
-		r.Messages = append(r.Messages, parseDraft(e))
+		r.Messages = append(r.Messages, parseDraft(bytes.Clone(e)))
 	}
 	for _, e := range lists[1] {
-		r.Spawns = append(r.Spawns, parseDraft(e))
+		r.Spawns = append(r.Spawns, parseDraft(bytes.Clone(e)))
 	}
 	for _, e := range lists[2] {
-		r.Assignments = append(r.Assignments, parseAssign(e))
+		r.Assignments = append(r.Assignments, parseAssign(bytes.Clone(e)))
 	}
 	return r, nil
 }
@@ -114,42 +114,19 @@ func isBlank(raw json.RawMessage) bool {
 	return len(s) == 0 || string(s) == "null" || string(s) == `""`
 }
 
-// members is a JSON object by the exact names of its members, the last of a name, as JavaScript reads one. Decoding
-// into a struct would take OK for ok, and mix two lists of one name.
-func members(raw json.RawMessage) (map[string]json.RawMessage, bool) {
-	var m map[string]json.RawMessage
-	if json.Unmarshal(raw, &m) != nil {
-		return nil, false
-	}
-	return m, m != nil
-}
-
-// elements is the list's raw elements; an object, as Lua encodes an empty table, is an empty list. ok is false for
-// what is neither a list nor an empty table nor absent.
-func elements(raw json.RawMessage) (list []json.RawMessage, ok bool) {
-	if isBlank(raw) {
-		return nil, true
-	}
-	if json.Unmarshal(raw, &list) == nil {
-		return list, true
-	}
-	table, isObject := members(raw)
-	return nil, isObject && len(table) == 0
-}
-
 func parseDraft(raw json.RawMessage) Draft {
 	d := Draft{Raw: raw}
-	m, ok := members(raw)
+	m, ok := members(raw, "Target", "Anchor", "Data", "Tags")
 	if !ok {
 		return d
 	}
-	list, ok := elements(m["Tags"])
-	if !ok {
+	list, ok := elements(m["Tags"], maxList)
+	if !ok || len(list) > maxList {
 		return d
 	}
 	var tags Tags
 	for _, e := range list {
-		t, ok := members(e)
+		t, ok := members(e, "name", "value")
 		if !ok {
 			return d
 		}
@@ -161,21 +138,27 @@ func parseDraft(raw json.RawMessage) Draft {
 
 func parseAssign(raw json.RawMessage) AssignDraft {
 	a := AssignDraft{Raw: raw}
-	m, ok := members(raw)
+	m, ok := members(raw, "Message", "Processes", "Exclude")
 	if !ok {
 		return a
 	}
-	a.Message = text(m["Message"])
-	a.Processes, a.Exclude = texts(m["Processes"]), texts(m["Exclude"])
+	processes, fits := texts(m["Processes"])
+	exclude, fit := texts(m["Exclude"])
+	if fits && fit {
+		a.Message, a.Processes, a.Exclude = text(m["Message"]), processes, exclude
+	}
 	return a
 }
 
-func texts(raw json.RawMessage) (out []string) {
-	list, _ := elements(raw)
+func texts(raw json.RawMessage) (out []string, fits bool) {
+	list, _ := elements(raw, maxList)
+	if len(list) > maxList {
+		return nil, false
+	}
 	for _, e := range list {
 		out = append(out, text(e))
 	}
-	return out
+	return out, true
 }
 
 // text is a JSON string's content; numbers and booleans, which modules emit as tag values, are their own text.
