@@ -296,4 +296,3 @@ func hexID(id ans104.ID) string { return hex.EncodeToString(id[:]) }
 func ageKey(at time.Time, id ans104.ID) string {
 	return fmt.Sprintf("%s%020d/%s", ageKeys, max(at.UnixMilli(), 0), hexID(id))
 }
-

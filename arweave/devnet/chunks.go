@@ -249,4 +249,3 @@ func (d *Devnet) itemBytes(id ans104.ID) ([]byte, error) {
 	}
 	return d.readFile(dataFiles+hexID(e.root.tx.ID), e.offset, e.size)
 }
-
