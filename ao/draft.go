@@ -55,7 +55,7 @@ func (d Draft) Sign(s ans104.Signer, o Origin, bundle ID) (Message, error) {
 		return Message{}, fmt.Errorf("%w: target %.48q", ErrDraft, d.Target)
 	}
 	tags := d.Tags.Without("Data-Protocol", "Type", "From-Process", "From-Module", "Assignments",
-		"Pushed-For", "From-Slot", "From-Index", "From-Result", "Bundle")
+		"Pushed-For", "From-Slot", "From-Index", "From-Result", tagBundle)
 	tags = append(tags,
 		Tag{Name: "Data-Protocol", Value: DataProtocol},
 		Tag{Name: "Type", Value: TypeMessage},
@@ -71,7 +71,7 @@ func (d Draft) SignSpawn(s ans104.Signer, o Origin, scheduler string) (Message, 
 		variant = v
 	}
 	tags := d.Tags.Without("Data-Protocol", "Type", "Variant", "From-Process", "From-Module",
-		"Pushed-For", "From-Slot", "From-Index", "From-Result", "Bundle")
+		"Pushed-For", "From-Slot", "From-Index", "From-Result", tagBundle)
 	if tags.Get("Scheduler") == "" {
 		tags = append(tags.Without("Scheduler"), Tag{Name: "Scheduler", Value: scheduler})
 	}
@@ -104,7 +104,7 @@ func (o Origin) tags(tags Tags, bundle ID) Tags {
 			Tag{Name: "From-Result", Value: ID(o.Digest).String()})
 	}
 	if !bundle.IsZero() {
-		tags = append(tags, Tag{Name: "Bundle", Value: bundle.String()})
+		tags = append(tags, Tag{Name: tagBundle, Value: bundle.String()})
 	}
 	// Empty names and values, which a careless module emits, are not allowed in an item.
 	return slices.DeleteFunc(tags, func(t Tag) bool { return t.Name == "" || t.Value == "" })

@@ -10,7 +10,7 @@ import (
 
 // reserved are tags that a module may not set for a messenger, with values that would be forgeries.
 var reserved = tags("Data-Protocol=x", "Type=Assignment", "From-Process=forged", "From-Module=forged", "Assignments=forged",
-	"Pushed-For=forged", "From-Slot=99", "From-Index=99", "From-Result=forged", "Bundle=forged")
+	"Pushed-For=forged", "From-Slot=99", "From-Index=99", "From-Result=forged", "Attestation-Bundle=forged")
 
 func origin() Origin {
 	return Origin{Process: id(1), Module: "module", PushedFor: "root", Slot: 4, Index: 2, Digest: id(5)}
@@ -31,7 +31,7 @@ func TestDraftSign(t *testing.T) {
 		bundle ID
 		more   []string
 	}{
-		"all":        {func(*Origin) {}, id(6), append(append([]string{"Pushed-For=root"}, from...), "Bundle="+id(6).String())},
+		"all":        {func(*Origin) {}, id(6), append(append([]string{"Pushed-For=root"}, from...), "Attestation-Bundle="+id(6).String())},
 		"no bundle":  {func(*Origin) {}, ID{}, append([]string{"Pushed-For=root"}, from...)},
 		"root":       {func(o *Origin) { o.PushedFor = "" }, ID{}, from},
 		"foreign":    {func(o *Origin) { o.Foreign = true }, ID{}, []string{"Pushed-For=root"}},

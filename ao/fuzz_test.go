@@ -58,13 +58,8 @@ func FuzzParseMessage(f *testing.F) {
 		} else {
 			wantErr(t, err, ErrType)
 		}
-		a, err := PushDigest(m, true)
-		if err == nil {
-			b, err := PushDigest(m, false)
-			check(t, err)
-			if a == b {
-				t.Fatal("trust makes no difference")
-			}
+		if PushDigest(m, true) == PushDigest(m, false) {
+			t.Fatal("trust makes no difference")
 		}
 		if !bytes.Equal(raw, before) {
 			t.Fatal("input changed")

@@ -49,10 +49,7 @@ func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
 		return evaluated{}, err
 	}
 	slot := r.cursor.Next
-	effects, err := r.effects(e)
-	if err != nil {
-		return evaluated{}, err
-	}
+	effects := r.effects(e)
 	duplicate := false
 	fresh := effects[:0]
 	for _, k := range effects {
@@ -104,16 +101,13 @@ func (r *replayer) check(ctx context.Context, e ao.Entry) (ao.Cursor, error) {
 
 // effects are the keys under which an entry takes effect at most once (§5.2.2): its message and, if it was pushed, the
 // digest that all copies of it share.
-func (r *replayer) effects(e ao.Entry) ([]seenKey, error) {
+func (r *replayer) effects(e ao.Entry) []seenKey {
 	keys := []seenKey{{kind: seenMessage, hash: e.Message.ID()}}
 	if _, pushed := e.Message.Pushed(); pushed && r.cursor.Next > 0 {
-		d, err := ao.PushDigest(e.Message, r.genesis.Process.Trusts(e.Message.Owner()))
-		if err != nil {
-			return nil, &badSlot{slot: r.cursor.Next, err: fmt.Errorf("slot %d: %w", r.cursor.Next, err)}
-		}
+		d := ao.EffectDigest(e.Message, r.genesis.Process.Trusts(e.Message.Owner()))
 		keys = append(keys, seenKey{kind: seenPush, hash: d})
 	}
-	return keys, nil
+	return keys
 }
 
 func (r *replayer) apply(ctx context.Context, e ao.Entry) (ao.Result, error) {

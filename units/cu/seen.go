@@ -24,7 +24,7 @@ type seenKey struct {
 // The kinds of keys.
 const (
 	seenMessage byte = 'm' // a message's ID
-	seenPush    byte = 'p' // ao.PushDigest
+	seenPush    byte = 'p' // ao.EffectDigest
 )
 
 // seenInMemory serves a replay that starts from nothing.

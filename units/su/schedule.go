@@ -33,10 +33,7 @@ func (u *Unit) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.As
 	if err != nil {
 		return ao.Assignment{}, err
 	}
-	keys, err := indexKeys(h, m)
-	if err != nil {
-		return ao.Assignment{}, err
-	}
+	keys := indexKeys(h, m)
 	if first, err := u.firstOf(process, keys); err != nil || !first.IsZero() {
 		return first, err
 	}
@@ -71,16 +68,12 @@ func (u *Unit) headFor(process ao.ID, m ao.Message) (head, error) {
 
 // indexKeys are the keys under which a message's slot is found again: its ID, and for a pushed one the digest that all
 // trusted copies of it share (§5.2.2). A process is pushed into its own log by nobody, so slot 0 has no digest.
-func indexKeys(h head, m ao.Message) ([]string, error) {
+func indexKeys(h head, m ao.Message) []string {
 	keys := []string{messageKey(h.cursor.Process, m.ID())}
 	if _, pushed := m.Pushed(); pushed && m.ID() != h.cursor.Process {
-		digest, err := ao.PushDigest(m, h.process.Trusts(m.Owner()))
-		if err != nil {
-			return nil, ao.Refuse(hopSchedule, ao.BadTags, "%v", err)
-		}
-		keys = append(keys, digestKey(h.cursor.Process, digest))
+		keys = append(keys, digestKey(h.cursor.Process, ao.PushDigest(m, h.process.Trusts(m.Owner()))))
 	}
-	return keys, nil
+	return keys
 }
 
 // firstOf is the assignment that any of the keys leads to, or the zero one.

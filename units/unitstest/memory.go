@@ -68,8 +68,7 @@ func (l *memoryLog) digest(m ao.Message) (digest [32]byte, ok bool) {
 	if _, pushed := m.Pushed(); !pushed || m.ID() == l.process.ID() {
 		return digest, false
 	}
-	digest, err := ao.PushDigest(m, l.process.Trusts(m.Owner()))
-	return digest, err == nil
+	return ao.PushDigest(m, l.process.Trusts(m.Owner())), true
 }
 
 // wake needs the lock.
