@@ -39,6 +39,7 @@ func main() {
 func run(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
 	root := command()
 	root.Reader, root.Writer, root.ErrWriter = in, out, errw
+	args = arrange(root, args)
 	err := root.Run(ctx, args)
 	switch {
 	case err == nil:
@@ -129,7 +130,6 @@ func command() *cli.Command {
 		Usage: "a peer of the AO computer: schedule, compute and push messages, settled on Arweave",
 		Description: "Try it: `aopeer devnet --demo`. Or keep `aopeer devnet` running in one terminal and, in another,\n" +
 			"`aopeer spawn`, then `aopeer eval PROCESS 'return 1 + 1'`.",
-		Suggest:                       true,
 		HideVersion:                   true,
 		DisableSliceFlagSeparator:     true,
 		CustomRootCommandHelpTemplate: cli.RootCommandHelpTemplate,
@@ -178,8 +178,8 @@ func harden(c *cli.Command) {
 // unknownCommand says so, and what may have been meant.
 func unknownCommand(c *cli.Command) error {
 	name, hint := c.Args().First(), ""
-	if near := cli.SuggestCommand(c.Commands, name); near != "" && near != "help" {
-		hint = fmt.Sprintf("did you mean %q? ", near)
+	if meant := near(c.Commands, name); meant != "" {
+		hint = fmt.Sprintf("did you mean %q? ", meant)
 	}
 	return misuse("no command %q: %ssee `%s --help`", name, hint, c.FullName())
 }
