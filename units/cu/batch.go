@@ -2,6 +2,7 @@ package cu
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -170,6 +171,12 @@ func (s *settler) settle(ctx context.Context, process ao.ID) error {
 			claims = claims[:root.slot-from+1]
 			state = &root.root
 		}
+		for _, c := range claims { // what a damaged record says must not be signed
+			if err := u.journal.Record(c, sha256.Sum256(c.Bytes())); err != nil {
+				u.logContradiction(process, c.Nonce, err)
+				return fmt.Errorf("claim for slot %d: %w", c.Nonce, err)
+			}
+		}
 		batch, err := attest.SignBatch(u.cfg.Signer, claims, state)
 		if err != nil {
 			return err
@@ -221,6 +228,9 @@ func (s *settler) newestRoot(ctx context.Context, process ao.ID) (*stateAt, erro
 	return at, nil
 }
 
+// claimPage is small because the results come along with the claims, up to maxInline each.
+const claimPage = 8
+
 // claims reads consecutive claims from slot from on, below to, at most a batch full.
 func (s *settler) claims(process ao.ID, from, to ao.Slot) ([]attest.Claim, error) {
 	prefix := answerPrefix(process)
@@ -231,7 +241,7 @@ func (s *settler) claims(process ao.ID, from, to ao.Slot) ([]attest.Claim, error
 	want := int(min(uint64(to-from), attest.MaxBatch))
 	claims := make([]attest.Claim, 0, want)
 	for len(claims) < want {
-		page, err := s.unit.cfg.Store.Scan(prefix, after, min(want-len(claims), 64))
+		page, err := s.unit.cfg.Store.Scan(prefix, after, min(want-len(claims), claimPage))
 		if err != nil {
 			return nil, storeFault("read claims", err)
 		}

@@ -1,6 +1,7 @@
 package cu_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/attest"
+	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/cu"
 	"github.com/aopeer/aopeer/units/unitstest"
@@ -43,6 +45,38 @@ func checkSettled(t testing.TB, w *world, u units.Computer, process ao.ID, n int
 			if string(c.Bytes()) != string(want.Bytes()) {
 				t.Errorf("slot %d is settled with another claim than it was answered with", slot)
 			}
+		}
+	}
+}
+
+// TestDamagedClaimIsNotSettled: a claim is signed as it stands in the journal or not at all.
+func TestDamagedClaimIsNotSettled(t *testing.T) {
+	w := newWorld(t)
+	process := w.serve(t, "p", 6)
+	u := w.run(t)
+	claim := compute(t, u, process, 5).Claim.Claim()
+	compute(t, u, process, 3)
+	u.stop()
+	pairs, err := w.store.Scan("cu/answer/"+process.String()+"/", "", 0)
+	if err != nil || len(pairs) != 6 {
+		t.Fatalf("%d answers, %v", len(pairs), err)
+	}
+	at := bytes.Index(pairs[5].Value, claim.Result[:])
+	if at < 0 {
+		t.Fatal("the record holds no claim")
+	}
+	pairs[5].Value[at]++
+	var b store.Batch
+	b.Put(pairs[5].Key, pairs[5].Value)
+	if err := w.store.Commit(&b); err != nil {
+		t.Fatal(err)
+	}
+	again := w.run(t, w.settling)
+	await(t, "the damage is found", func() bool { return again.Status().Contradictions > 0 })
+	again.stop()
+	for _, c := range settled(t, w, process)[5] {
+		if c.Result != claim.Result {
+			t.Error("a second claim for slot 5 is signed")
 		}
 	}
 }

@@ -15,11 +15,18 @@ type journal struct {
 	store store.Store
 
 	lock    sync.Mutex
-	pending map[string]attest.Hash // staged and not yet known to be durable
+	pending map[string]*staged // not yet known to be durable
+}
+
+// staged is a record in one or more batches on their way to the disk. It binds until the last of them has arrived or
+// was given up.
+type staged struct {
+	digest  attest.Hash
+	batches int
 }
 
 func newJournal(s store.Store) *journal {
-	return &journal{store: s, pending: make(map[string]attest.Hash)}
+	return &journal{store: s, pending: make(map[string]*staged)}
 }
 
 var _ attest.Journal = (*journal)(nil)
@@ -44,17 +51,18 @@ func (j *journal) Record(c attest.Claim, digest attest.Hash) error {
 func (j *journal) stage(b *store.Batch, key string, digest attest.Hash) (durable bool, err error) {
 	j.lock.Lock()
 	defer j.lock.Unlock()
-	if other, ok := j.pending[key]; ok {
-		if other != digest {
+	if same := j.pending[key]; same != nil {
+		if same.digest != digest {
 			return false, attest.ErrContradiction
 		}
+		same.batches++
 		b.Put(key, digest[:])
 		return false, nil
 	}
 	raw, err := j.store.Get(key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		j.pending[key] = digest
+		j.pending[key] = &staged{digest: digest, batches: 1}
 		b.Put(key, digest[:])
 		return false, nil
 	case err != nil:
@@ -65,12 +73,16 @@ func (j *journal) stage(b *store.Batch, key string, digest attest.Hash) (durable
 	return true, nil
 }
 
-// settle forgets staged records: from now on the store is asked.
+// settle ends one staging of each record: after the last one the store is asked.
 func (j *journal) settle(keys ...string) {
 	j.lock.Lock()
 	defer j.lock.Unlock()
 	for _, k := range keys {
-		delete(j.pending, k)
+		if s := j.pending[k]; s != nil {
+			if s.batches--; s.batches == 0 {
+				delete(j.pending, k)
+			}
+		}
 	}
 }
 

@@ -173,6 +173,18 @@ func TestJournal(t *testing.T) {
 	if err := j.Record(fork, other); err != nil {
 		t.Errorf("another head is another statement: %v", err)
 	}
+	// Of two batches with the same claim the first one's failure does not free the second one's way.
+	c.Nonce++
+	for range 2 {
+		if _, err := j.stage(&b, journalKey(c), digest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.settle(journalKey(c))
+	if err := j.Record(c, other); !errors.Is(err, attest.ErrContradiction) {
+		t.Errorf("%v, want ErrContradiction while one of two is on its way", err)
+	}
+	j.settle(journalKey(c))
 	// A staged claim that never got to the disk does not bind.
 	c.Nonce++
 	if _, err := j.stage(&b, journalKey(c), digest); err != nil {

@@ -13,13 +13,14 @@ import (
 
 // What only this package can find wrong.
 var (
-	errStore  = errors.New("the store does not work")
-	errSigner = errors.New("the signer is not the process's scheduler")
-	errProof  = errors.New("no proof of a known kind")
-	errForked = errors.New("the log was served with another entry there before")
-	errNotYet = errors.New("the slot is not in the log yet")
-	errClosed = errors.New("the unit is stopping")
-	errCrowd  = errors.New("too many callers are waiting")
+	errStore   = errors.New("the store does not work")
+	errSigner  = errors.New("the signer is not the process's scheduler")
+	errProof   = errors.New("no proof of a known kind")
+	errExclude = errors.New("the assignment excludes parts of the message, which this version does not do")
+	errForked  = errors.New("the log was served with another entry there before")
+	errNotYet  = errors.New("the slot is not in the log yet")
+	errClosed  = errors.New("the unit is stopping")
+	errCrowd   = errors.New("too many callers are waiting")
 )
 
 // badSlot is a fault of a log; err names the slot too.

@@ -38,7 +38,18 @@ func badLogs(t testing.TB, w *world) map[string][]ao.Entry {
 		return log
 	}
 	log := c.Entries()
+	excluding, err := ans104.Sign(w.scheduler, ans104.Fields{
+		Tags: append(log[badSlot].Assignment.Item().Tags(), ans104.Tag{Name: "Exclude", Value: "Data"}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	partial, err := ao.NewAssignment(excluding)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return map[string][]ao.Entry{
+		"exclusion":    replaced(ao.Entry{Proof: ao.ProofAssignment, Assignment: partial, Message: log[badSlot].Message}),
 		"wrong signer": with(func(*ao.AssignmentFields) ans104.Signer { return w.owner }),
 		"gap":          append(log[:badSlot:badSlot], log[badSlot+1:]...),
 		"repeated":     replaced(log[badSlot-1]),
