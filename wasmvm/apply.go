@@ -38,7 +38,7 @@ func (h *Host) Begin(ctx context.Context, g Genesis, img *Image) (State, error) 
 	}
 	inst, err := begin(prog, img, memory)
 	if err != nil {
-		return nil, fmt.Errorf("begin %s: %w", g.Process.ID(), err)
+		return nil, fmt.Errorf("begin %s: %w", g.Process.ID(), blame(err, img))
 	}
 	return &process{
 		genesis: g, journal: newJournal(prog, inst, memory, h.scan), env: environment(g), fuel: fuel,
@@ -50,6 +50,20 @@ func begin(prog program, img *Image, memory uint64) (instance, error) {
 		return prog.start(memory)
 	}
 	return prog.restore(img, memory)
+}
+
+// blame says whose fault it is that a process cannot begin. What is no fault is this host's own trouble.
+func blame(err error, img *Image) error {
+	var f fault
+	switch {
+	case !errors.As(err, &f):
+		return err
+	case f == faultMemoryLimit:
+		return fmt.Errorf("%w: %w", ErrLimit, err)
+	case img != nil:
+		return fmt.Errorf("%w: %w", ErrImage, err)
+	}
+	return fmt.Errorf("%w: %w", ErrModule, err)
 }
 
 // Apply evaluates one entry in place. See Machine.

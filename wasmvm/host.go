@@ -111,12 +111,14 @@ func (h *Host) program(ctx context.Context, m ao.Module) (program, error) {
 	}
 	// Others may wait for this compilation, so the first one's giving up does not end it.
 	l.program, l.err = h.compile(context.WithoutCancel(ctx), m)
+	close(l.done) // before the lock: Close holds it while it waits
 	if l.err != nil {
 		h.lock.Lock()
-		delete(h.programs, m.ID())
+		if h.programs[m.ID()] == l {
+			delete(h.programs, m.ID())
+		}
 		h.lock.Unlock()
 	}
-	close(l.done)
 	return l.program, l.err
 }
 

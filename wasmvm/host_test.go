@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
+	wt "github.com/bytecodealliance/wasmtime-go/v44"
 )
 
 // TestHostDefaultModule takes the embedded module through the door: results, failures that leave no trace, dry-runs
@@ -160,3 +161,64 @@ func TestHostRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestHostBlames: what keeps a process from beginning is the module's fault, the limits' or the image's, by name, so that
+// nobody tries again at once.
+func TestHostBlames(t *testing.T) {
+	h, err := NewHost(Config{Natives: map[string]Native{"none@1": unwilling{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	user := testSigner(t, 1)
+	genesis := func(format, memory string, code []byte) Genesis {
+		t.Helper()
+		m, err := ao.SignModule(user, format, memory, "1000000000", code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spawn, err := ao.SignProcess(user, m.ID(), "scheduler", nil, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := spawn.Process()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Genesis{Process: p, Module: m}
+	}
+	wasm := func(parts map[string]string) []byte {
+		t.Helper()
+		code, err := wt.Wat2Wasm(watModule(parts))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return code
+	}
+	good := wasm(nil)
+	foreign := captureImage(make([]byte, wasmPage), []byte("tail"))
+	for name, c := range map[string]struct {
+		g    Genesis
+		img  *Image
+		want error
+	}{
+		"trap":         {genesis(FormatAOS, "1-mb", wasm(map[string]string{"__wasm_call_ctors": "unreachable"})), nil, ErrModule},
+		"loop":         {genesis(FormatAOS, "1-mb", wasm(map[string]string{"__wasm_call_ctors": "(loop $l (br $l))"})), nil, ErrModule},
+		"memory":       {genesis(FormatAOS, "64-kb", good), nil, ErrLimit},
+		"image":        {genesis(FormatAOS, "1-mb", good), foreign, ErrImage},
+		"native":       {genesis(FormatNative, "1-mb", []byte("none@1")), nil, ErrModule},
+		"native image": {genesis(FormatNative, "1-mb", []byte("none@1")), foreign, ErrImage},
+	} {
+		s, err := h.Begin(t.Context(), c.g, c.img)
+		if err == nil {
+			s.Close()
+		}
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+type unwilling struct{}
+
+func (unwilling) Begin(Genesis, []byte) (NativeState, error) { return nil, errors.New("no") }

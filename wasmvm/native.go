@@ -44,12 +44,13 @@ func (h *Host) beginNative(g Genesis, img *Image) (State, error) {
 		return nil, err
 	}
 	var state []byte
+	fault := ErrModule
 	if img != nil {
-		state = img.tail
+		state, fault = img.tail, ErrImage
 	}
 	s, err := n.Begin(g, state)
 	if err != nil {
-		return nil, fmt.Errorf("begin %s: %w", g.Process.ID(), err)
+		return nil, fmt.Errorf("begin %s: %w: %w", g.Process.ID(), fault, err)
 	}
 	return &native{state: s}, nil
 }

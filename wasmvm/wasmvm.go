@@ -51,8 +51,8 @@ type State interface {
 type Machine interface {
 	// Prepare compiles a module or finds it in the cache. Errors: ErrFormat, ErrModule.
 	Prepare(ctx context.Context, m ao.Module) error
-	// Begin is the state before slot 0 or, given an image, the state it was taken from. Errors: Prepare's, ErrLimit,
-	// ErrImage.
+	// Begin is the state before slot 0 or, given an image, the state it was taken from. Errors: Prepare's, of which
+	// ErrModule also says that the module does not start, ErrLimit, ErrImage.
 	Begin(ctx context.Context, g Genesis, img *Image) (State, error)
 	// Apply consumes s and returns the state after the entry. A failed evaluation is a result with Error set and the
 	// state as before. An error is a fault of the machine itself, after which s is closed.
