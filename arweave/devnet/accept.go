@@ -42,6 +42,8 @@ func (d *Devnet) acceptItems(items []*ans104.Item) error {
 			return fmt.Errorf("accept item %s: %w", fresh[i].ID(), err)
 		}
 	}
+	d.accepting.RLock()
+	defer d.accepting.RUnlock()
 	var batch store.Batch
 	for _, it := range fresh {
 		if len(it.Raw()) <= spillOver {
@@ -102,7 +104,7 @@ func (d *Devnet) acceptTx(tx *arweave.Tx) error {
 	if !d.isAnchor(tx.Anchor) {
 		return fmt.Errorf("%w: last_tx is not a block of the last %d", arweave.ErrRejected, anchorDepth)
 	}
-	if least := price(tx.DataSize); tx.Reward.Cmp(least) < 0 {
+	if least := d.price(tx.DataSize); tx.Reward.Cmp(least) < 0 {
 		return fmt.Errorf("%w: the reward is %s winston, the price %s", arweave.ErrRejected, tx.Reward, least)
 	}
 	var batch store.Batch
@@ -178,7 +180,7 @@ func (d *Devnet) saveTx(state *txState, batch *store.Batch) error {
 	if err != nil {
 		return fmt.Errorf("encode transaction: %w", err)
 	}
-	if raw, err = json.Marshal(txRecord{Tx: raw, Seq: state.seq, Complete: state.complete}); err != nil {
+	if raw, err = json.Marshal(txRecord{Tx: raw, Seq: state.seq, Complete: state.complete, Own: state.own}); err != nil {
 		return fmt.Errorf("encode transaction: %w", err)
 	}
 	batch.Put(txKeys+hexID(state.tx.ID), raw)
@@ -238,7 +240,7 @@ func (d *Devnet) signBundle(items []*ans104.Item, files []string, batch *store.B
 	if err != nil {
 		return nil, fmt.Errorf("sign bundle: %w", err)
 	}
-	b := &bundled{state: &txState{tx: tx.Bare(), seq: d.nextSeq, complete: true}, files: files}
+	b := &bundled{state: &txState{tx: tx.Bare(), seq: d.nextSeq, complete: true, own: true}, files: files}
 	b.entries, err = d.keepTx(b.state, data, batch)
 	return b, err
 }

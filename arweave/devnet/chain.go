@@ -20,13 +20,13 @@ const (
 	clockKey    = "devnet/clock"     // how far time was moved forward, in seconds
 	txKeys      = "devnet/tx/"       // accepted transactions without data, by ID
 	balanceKeys = "devnet/balances/" // winston, decimal, by address
-	blockLog    = "devnet/blocks"
-	entryLog    = "devnet/entries" // items found in bundles: see entryRecord
-	itemQueue   = "devnet/items"   // items that wait for a block
-	itemFiles   = "devnet/items/"  // those too large for the queue
-	dataFiles   = "devnet/data/"   // complete data of transactions
-	chunkFiles  = "devnet/chunks/" // chunks of data that is not complete, by root and position
-	anchorDepth = 50               // blocks that a transaction's anchor may be old
+	blockLog    = "devnet/blocks"    // a block replaces the one of its height and all above
+	entryLog    = "devnet/entries"   // items found in bundles: see entryRecord
+	itemQueue   = "devnet/items"     // items that wait for a block
+	itemFiles   = "devnet/items/"    // those too large for the queue
+	dataFiles   = "devnet/data/"     // complete data of transactions
+	chunkFiles  = "devnet/chunks/"   // chunks of data that is not complete, by root and position
+	anchorDepth = 50                 // blocks that a transaction's anchor may be old
 	maxBlockTxs = 1000
 	maxMine     = 10_000
 	maxShift    = 8 * 365 * 24 * 3600 // seconds; GraphQL has 31 bits for a time
@@ -36,6 +36,7 @@ const (
 // chain is the state of the chain; guarded by Devnet.lock.
 type chain struct {
 	blocks   []*block
+	records  uint64 // of the log, with the replaced ones
 	byHash   map[string]*block
 	txs      map[ans104.ID]*txState
 	mempool  []*txState            // accepted and not mined, oldest first
@@ -55,6 +56,7 @@ type block struct {
 	Txs       []ans104.ID `json:"txs"`
 	Weave     uint64      `json:"weave"` // bytes of data up to and with this block
 	Size      uint64      `json:"size"`
+	Branch    uint64      `json:"branch,omitempty"` // tells it from the block that it replaced
 }
 
 // txState is an accepted transaction.
@@ -62,6 +64,7 @@ type txState struct {
 	tx       *arweave.Tx // without data
 	seq      uint64      // order of acceptance
 	complete bool        // its data is here
+	own      bool        // the bundle of items that were Put here
 	block    *block      // nil while pending
 	end      uint64      // position of its last byte in the weave, counted from 1; 0 while pending
 }
@@ -71,6 +74,7 @@ type txRecord struct {
 	Tx       json.RawMessage `json:"tx"`
 	Seq      uint64          `json:"seq"`
 	Complete bool            `json:"complete"`
+	Own      bool            `json:"own,omitempty"`
 }
 
 func (c *chain) tip() *block { return c.blocks[len(c.blocks)-1] }
@@ -85,6 +89,9 @@ func hashBlock(b *block) string {
 	h.Write(head[:])
 	for _, id := range b.Txs {
 		h.Write(id[:])
+	}
+	if b.Branch != 0 {
+		h.Write(binary.BigEndian.AppendUint64(nil, b.Branch))
 	}
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
@@ -143,7 +150,7 @@ func (d *Devnet) mineOne(shift int64) error {
 	if err != nil {
 		return err
 	}
-	batch.Append(blockLog, next.Height, raw)
+	batch.Append(blockLog, d.records, raw)
 	if shift != d.shift {
 		batch.Put(clockKey, fmt.Appendf(nil, "%d", shift))
 	}
@@ -157,6 +164,7 @@ func (d *Devnet) mineOne(shift int64) error {
 		d.applyEntries(bundle.entries)
 	}
 	d.applyBlock(next)
+	d.records++
 	d.lock.Unlock()
 	if bundle != nil {
 		for _, name := range bundle.files {

@@ -51,6 +51,8 @@ type Config struct {
 	Clock func() time.Time
 	// MaxBytes bounds one transaction's data and one item. 0 is 256 MiB.
 	MaxBytes int64
+	// AllowFaults lets SetFaults and Reorganise, and the routes of the same names, spoil the gateway for tests.
+	AllowFaults bool
 	// Log receives each block at debug level; nil discards.
 	Log *slog.Logger
 }
@@ -64,8 +66,12 @@ type Devnet struct {
 	schema  graphql.Schema
 	handler http.Handler
 
+	misconduct misconduct
+
 	// write is held by everything that changes the chain; items that wait for a block only need lock.
 	write sync.Mutex
+	// accepting is held for reading while items are queued, so that a reorganisation misses none; taken after write.
+	accepting sync.RWMutex
 
 	lock sync.RWMutex // guards chain and index; held briefly, never while the store works
 	chain
@@ -112,6 +118,9 @@ func (d *Devnet) open() error {
 	}
 	d.handler = d.routes()
 	if err := d.openWallet(); err != nil {
+		return err
+	}
+	if err := d.openFaults(); err != nil {
 		return err
 	}
 	return d.load()
@@ -252,7 +261,7 @@ func (d *Devnet) PostTx(ctx context.Context, draft arweave.TxDraft) (ans104.ID, 
 	if int64(len(draft.Data)) > d.cfg.MaxBytes {
 		return ans104.ID{}, fmt.Errorf("post transaction: %w: %d bytes", arweave.ErrTooLarge, len(draft.Data))
 	}
-	tx, err := d.wallet.SignTx(draft, d.anchor(), price(uint64(len(draft.Data))))
+	tx, err := d.wallet.SignTx(draft, d.anchor(), d.price(uint64(len(draft.Data))))
 	if err != nil {
 		return ans104.ID{}, err
 	}
@@ -291,6 +300,7 @@ func (d *Devnet) Query(_ context.Context, q arweave.Query) (arweave.Page, error)
 }
 
 // price is the fee for so many bytes: small, but not nothing, so that wallets without tokens are noticed.
-func price(size uint64) *big.Int {
-	return new(big.Int).Add(big.NewInt(1000), new(big.Int).SetUint64(size))
+func (d *Devnet) price(size uint64) *big.Int {
+	fee := new(big.Int).Add(big.NewInt(1000), new(big.Int).SetUint64(size))
+	return fee.Mul(fee, new(big.Int).SetUint64(max(d.Faults().PriceTimes, 1)))
 }

@@ -218,7 +218,7 @@ func TestChunksInAnyOrderAndAcrossARestart(t *testing.T) {
 	d := open(t, s)
 	it := item(t, 1, strings.Repeat("chunky", 200_000))
 	data := ans104.BuildBundle([]*ans104.Item{it})
-	tx, err := wallet(t).SignTx(arweave.TxDraft{Tags: arweave.BundleTags(), Data: data}, d.anchor(), price(uint64(len(data))))
+	tx, err := wallet(t).SignTx(arweave.TxDraft{Tags: arweave.BundleTags(), Data: data}, d.anchor(), d.price(uint64(len(data))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,8 +313,8 @@ func TestTransactionsThatANodeRefuses(t *testing.T) {
 		anchor []byte
 		reward *big.Int
 	}{
-		"old anchor": {anchor: old, reward: price(0)},
-		"no anchor":  {anchor: nil, reward: price(0)},
+		"old anchor": {anchor: old, reward: d.price(0)},
+		"no anchor":  {anchor: nil, reward: d.price(0)},
 		"no reward":  {anchor: d.anchor(), reward: new(big.Int)},
 		"too costly": {anchor: d.anchor(), reward: new(big.Int).Exp(big.NewInt(10), big.NewInt(28), nil)},
 	} {

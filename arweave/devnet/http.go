@@ -51,7 +51,13 @@ func (d *Devnet) routes() http.Handler {
 	mux.HandleFunc("POST /mine", d.serveMine)
 	mux.HandleFunc("GET /mint/{address}/{amount}", d.serveMint)
 	mux.HandleFunc("POST /mint/{address}/{amount}", d.serveMint)
-	return openToAll(mux)
+	if !d.cfg.AllowFaults {
+		return openToAll(mux)
+	}
+	mux.HandleFunc("GET /faults", d.serveFaults)
+	mux.HandleFunc("POST /faults", d.serveFaults)
+	mux.HandleFunc("POST /reorganise", d.serveReorganise)
+	return openToAll(d.faulty(mux))
 }
 
 // openToAll lets pages of any origin use the gateway, as public gateways do.
@@ -80,6 +86,7 @@ func refuse(w http.ResponseWriter, err error) {
 	case errors.Is(err, arweave.ErrNotFound):
 		status = http.StatusNotFound
 	case errors.Is(err, arweave.ErrTx), errors.Is(err, arweave.ErrRejected), errors.Is(err, errBadRequest), errors.Is(err, ErrBlocks),
+		errors.Is(err, ErrFaults),
 		isItemError(err):
 		status = http.StatusBadRequest
 	}
@@ -157,7 +164,7 @@ func (d *Devnet) servePrice(w http.ResponseWriter, r *http.Request) {
 		refuse(w, fmt.Errorf("%w: size %.40q", errBadRequest, r.PathValue("bytes")))
 		return
 	}
-	answerText(w, price(size).String())
+	answerText(w, d.price(size).String())
 }
 
 func (d *Devnet) serveBalance(w http.ResponseWriter, r *http.Request) {
@@ -180,7 +187,7 @@ func (d *Devnet) servePostTx(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	tx, err := arweave.ParseTx(raw)
-	if err == nil {
+	if err == nil && !d.drops() {
 		err = d.acceptTx(tx)
 	}
 	switch {
@@ -200,7 +207,7 @@ func (d *Devnet) servePostItem(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	item, err := ans104.Parse(raw)
-	if err == nil {
+	if err == nil && !d.drops() {
 		err = d.acceptItems([]*ans104.Item{item})
 	}
 	if err != nil {
@@ -221,7 +228,7 @@ func (d *Devnet) servePostChunk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	chunk, err := arweave.ParseChunk(raw)
-	if err == nil {
+	if err == nil && !d.drops() {
 		err = d.acceptChunk(chunk)
 	}
 	switch {

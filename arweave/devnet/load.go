@@ -117,7 +117,7 @@ func (d *Devnet) loadTxs() error {
 		if err != nil {
 			return err
 		}
-		all = append(all, &txState{tx: tx, seq: r.Seq, complete: r.Complete})
+		all = append(all, &txState{tx: tx, seq: r.Seq, complete: r.Complete, own: r.Own})
 		return nil
 	})
 	if err != nil {
@@ -131,21 +131,29 @@ func (d *Devnet) loadTxs() error {
 }
 
 func (d *Devnet) loadBlocks() error {
+	var branch []*block
 	err := d.eachRecord(blockLog, func(record []byte) error {
 		b := &block{}
 		if err := json.Unmarshal(record, b); err != nil {
 			return err
 		}
-		for _, id := range b.Txs {
-			if d.txs[id] == nil {
-				return fmt.Errorf("transaction %s: %w", id, store.ErrCorrupt)
-			}
+		if b.Height > uint64(len(branch)) {
+			return fmt.Errorf("block %d: %w", b.Height, store.ErrCorrupt)
 		}
-		d.applyBlock(b)
+		branch = append(branch[:b.Height], b)
+		d.records++
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("load blocks: %w", err)
+	}
+	for _, b := range branch {
+		for _, id := range b.Txs {
+			if d.txs[id] == nil {
+				return fmt.Errorf("load block %d: transaction %s: %w", b.Height, id, store.ErrCorrupt)
+			}
+		}
+		d.applyBlock(b)
 	}
 	if len(d.blocks) > 0 {
 		return nil
@@ -162,6 +170,7 @@ func (d *Devnet) loadBlocks() error {
 		return fmt.Errorf("keep first block: %w", err)
 	}
 	d.applyBlock(genesis)
+	d.records++
 	return nil
 }
 
