@@ -1,6 +1,7 @@
 package arweave
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,15 +37,42 @@ type graphAnswer struct {
 			PageInfo struct {
 				HasNextPage bool `json:"hasNextPage"`
 			} `json:"pageInfo"`
-			Edges []struct {
-				Cursor string    `json:"cursor"`
-				Node   graphNode `json:"node"`
-			} `json:"edges"`
+			Edges graphEdges `json:"edges"`
 		} `json:"transactions"`
 	} `json:"data"`
 	Errors []struct {
 		Message string `json:"message"`
 	} `json:"errors"`
+}
+
+// graphEdges is a list that stops growing where a page ends: an edge takes fifty times the bytes of an empty one's JSON.
+type graphEdges []graphEdge
+
+type graphEdge struct {
+	Cursor string    `json:"cursor"`
+	Node   graphNode `json:"node"`
+}
+
+// UnmarshalJSON reads a list of at most MaxPage edges.
+func (e *graphEdges) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if open, err := d.Token(); err != nil || open != json.Delim('[') {
+		return errors.New("edges are no list")
+	}
+	for *e = nil; d.More(); {
+		if len(*e) == MaxPage {
+			return fmt.Errorf("a page of over %d", MaxPage)
+		}
+		var edge graphEdge
+		if err := d.Decode(&edge); err != nil {
+			return err
+		}
+		*e = append(*e, edge)
+	}
+	return nil
 }
 
 type graphNode struct {
@@ -188,9 +216,6 @@ func parseGraphAnswer(raw []byte) (*graphAnswer, error) {
 	}
 	if answer.Data == nil || answer.Data.Transactions == nil {
 		return nil, fmt.Errorf("%w: GraphQL answer without transactions", ErrCorrupt)
-	}
-	if len(answer.Data.Transactions.Edges) > MaxPage {
-		return nil, fmt.Errorf("%w: GraphQL page of %d", ErrCorrupt, len(answer.Data.Transactions.Edges))
 	}
 	for i := range answer.Data.Transactions.Edges {
 		e := &answer.Data.Transactions.Edges[i]

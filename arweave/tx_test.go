@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -285,6 +286,25 @@ func FuzzParseGraphAnswer(f *testing.F) {
 			t.Fatal("page out of bounds")
 		}
 	})
+}
+
+// TestHostilePageMemory: a page of empty edges must not cost a multiple of its bytes.
+func TestHostilePageMemory(t *testing.T) {
+	raw := []byte(`{"data":{"transactions":{"edges":[` + strings.Repeat("{},", 1<<20) + `{}]}}}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := parseGraphAnswer(raw)
+	runtime.ReadMemStats(&after)
+	if !errors.Is(err, ErrCorrupt) {
+		t.Errorf("%v, want ErrCorrupt", err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 4*uint64(len(raw)) {
+		t.Errorf("%d bytes for an answer of %d", used, len(raw))
+	}
+	full, err := parseGraphAnswer([]byte(`{"data":{"transactions":{"edges":[` + strings.Repeat("{},", MaxPage-1) + `{"cursor":"c"}]}}}`))
+	if err != nil || len(full.Data.Transactions.Edges) != MaxPage || full.Data.Transactions.Edges[MaxPage-1].Cursor != "c" {
+		t.Errorf("a full page: %v", err)
+	}
 }
 
 func FuzzParseBlock(f *testing.F) {
