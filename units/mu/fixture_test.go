@@ -314,10 +314,15 @@ func (w *town) started(change ...func(*Config)) *Unit {
 	return u
 }
 
+// tooLong ends what hangs in virtual time.
+const tooLong = 1000 * time.Hour
+
 // push pushes a message and follows it to the end.
 func push(t testing.TB, u *Unit, m ao.Message) (ao.Assignment, []units.Hop) {
 	t.Helper()
-	a, err := u.Push(unitstest.Context(t), m)
+	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
+	defer cancel()
+	a, err := u.Push(ctx, m)
 	if err != nil {
 		t.Fatalf("push: %v", err)
 	}
@@ -328,7 +333,9 @@ func push(t testing.TB, u *Unit, m ao.Message) (ao.Assignment, []units.Hop) {
 func hopsOf(t testing.TB, u *Unit, message ao.ID) []units.Hop {
 	t.Helper()
 	var out []units.Hop
-	err := u.Hops(unitstest.Context(t), message, func(h units.Hop) error {
+	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
+	defer cancel()
+	err := u.Hops(ctx, message, func(h units.Hop) error {
 		out = append(out, h)
 		return nil
 	})

@@ -176,6 +176,9 @@ func (u *Unit) stop(failure error) {
 	}
 	u.stopped, u.failure = true, failure
 	u.wake.Broadcast()
+	for key := range u.waiters {
+		u.tell(key, end{err: ao.Refuse("push", ao.Queued, "the messenger stops; the message is safe and goes on when it starts")})
+	}
 }
 
 // next waits for a step to take; nil means that Run ends.

@@ -27,6 +27,11 @@ func (u *Unit) Push(ctx context.Context, m ao.Message) (ao.Assignment, error) {
 		ctx, cancel = context.WithTimeout(ctx, u.cfg.Patience)
 		defer cancel()
 	}
+	if u.hasStopped() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		cancel()
+	}
 	select {
 	case e := <-wait:
 		return e.assignment, e.err
@@ -86,6 +91,13 @@ func (u *Unit) await(key string, wait chan end) {
 	if wait != nil {
 		u.waiters[key] = append(u.waiters[key], wait)
 	}
+}
+
+// hasStopped says whether Run has ended, so that waiting is in vain.
+func (u *Unit) hasStopped() bool {
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	return u.stopped
 }
 
 // answer tells who would wait for a task that has its slot already.
@@ -192,7 +204,7 @@ func (u *Unit) scheduled(t *task, a ao.Assignment, h units.Hop) error {
 	} else if err := next.put(&s.Batch); err != nil {
 		return err
 	}
-	s.Put(keyDone+t.key(), a.Raw())
+	u.putDone(&s.Batch, t.key(), a)
 	if err := u.commit(s, children...); err != nil {
 		return err
 	}

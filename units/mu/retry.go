@@ -2,11 +2,9 @@ package mu
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/aopeer/aopeer/ao"
-	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units"
 )
 
@@ -19,10 +17,9 @@ func (u *Unit) failed(t *task, err error) {
 	if isUnknown(err) {
 		t.lookups++
 	}
+	u.checkStore(err)
 	age := u.cfg.Now().Sub(time.UnixMilli(t.Since))
 	switch {
-	case errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrClosed):
-		u.stop(fmt.Errorf("messenger: %w", err))
 	case isFinal(t, err):
 		u.drop(t, err)
 	case age > u.cfg.GiveUp:

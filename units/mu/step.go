@@ -3,6 +3,7 @@ package mu
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/aopeer/aopeer/ao"
@@ -78,9 +79,17 @@ func (u *Unit) write(s *step, fresh []*task) error {
 	u.lock.Unlock()
 	if err != nil {
 		u.release(fresh, err)
+		u.checkStore(err)
 		return fmt.Errorf("record push: %w", err)
 	}
 	return nil
+}
+
+// checkStore ends Run when the store will take nothing more until it is opened again.
+func (u *Unit) checkStore(err error) {
+	if errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrClosed) {
+		u.stop(fmt.Errorf("messenger: %w", err))
+	}
 }
 
 // number puts the step's hops into its batch under numbers that rise in the order of the calls. Until the batch is

@@ -2,6 +2,7 @@ package mu
 
 import (
 	"context"
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"time"
@@ -75,11 +76,8 @@ func (u *Unit) sweep(ctx context.Context, before time.Time) error {
 		return err
 	}
 	err = u.scan(keyDone, func(p store.Pair) error {
-		if u.isCurrent(strings.TrimPrefix(p.Key, keyDone)) {
-			return ctx.Err()
-		}
-		a, err := ao.ParseAssignment(p.Value)
-		if err != nil || a.Fields().Timestamp < before.UnixMilli() {
+		old := len(p.Value) < 8 || int64(binary.BigEndian.Uint64(p.Value)) < before.UnixMilli()
+		if old && !u.isCurrent(strings.TrimPrefix(p.Key, keyDone)) {
 			b.Delete(p.Key)
 		}
 		if err := flush(1000); err != nil {

@@ -20,7 +20,7 @@ const (
 // The key spaces of the messenger in the store.
 const (
 	keyTask  = "mu/task/"
-	keyDone  = "mu/done/" // by task key: the assignment that a scheduled task got
+	keyDone  = "mu/done/" // by task key: when a task was scheduled, in milliseconds, and the assignment that it got
 	keyHop   = "mu/hop/"  // by root and number
 	keyClock = "mu/clock" // the number of a late hop, so that later ones sort behind it even if the clock is set back
 )
@@ -187,6 +187,11 @@ func (r *root) notify() {
 	r.changed = make(chan struct{})
 }
 
+// putDone records that a task has its slot.
+func (u *Unit) putDone(b *store.Batch, key string, a ao.Assignment) {
+	b.Put(keyDone+key, append(binary.BigEndian.AppendUint64(nil, uint64(u.cfg.Now().UnixMilli())), a.Raw()...))
+}
+
 // assigned is the assignment of a task that has been scheduled, if it has.
 func (u *Unit) assigned(key string) (ao.Assignment, error) {
 	raw, err := u.cfg.Store.Get(keyDone + key)
@@ -196,7 +201,7 @@ func (u *Unit) assigned(key string) (ao.Assignment, error) {
 	if err != nil {
 		return ao.Assignment{}, ao.Refuse("push", ao.StoreTrouble, "%v", err)
 	}
-	a, err := ao.ParseAssignment(raw)
+	a, err := ao.ParseAssignment(raw[min(8, len(raw)):])
 	if err != nil {
 		return ao.Assignment{}, ao.Refuse("push", ao.StoreTrouble, "record of %s: %v", key, err)
 	}
