@@ -80,7 +80,7 @@ type Bundler struct {
 	maxFee *big.Int
 	wake   chan struct{}
 
-	step sync.Mutex // one Step at a time
+	stepLock sync.Mutex // one Step at a time
 
 	lock    sync.Mutex
 	loaded  bool                        // what the store holds is in the fields below
@@ -163,8 +163,8 @@ func (b *Bundler) Run(ctx context.Context) error {
 // through time by hand. Only a failing store is an error: what Arweave refuses or does not answer is logged and tried
 // again later.
 func (b *Bundler) Step(ctx context.Context) (time.Duration, error) {
-	b.step.Lock()
-	defer b.step.Unlock()
+	b.stepLock.Lock()
+	defer b.stepLock.Unlock()
 	if err := b.load(); err != nil {
 		return 0, err
 	}

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// MaxTxTags and MaxTxTagBytes bound a base-layer transaction's tags, as Arweave's nodes do.
-	MaxTxTags     = 128
+	// MaxTxTags is the most tags of a base-layer transaction, as Arweave's nodes have it.
+	MaxTxTags = 128
+	// MaxTxTagBytes is the most bytes of their names and values together.
 	MaxTxTagBytes = 2048
 	// MaxInlineData is the most data a transaction carries in its own JSON; more goes by chunks.
 	MaxInlineData = 12 << 20

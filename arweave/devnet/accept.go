@@ -42,8 +42,8 @@ func (d *Devnet) acceptItems(items []*ans104.Item) error {
 			return fmt.Errorf("accept item %s: %w", fresh[i].ID(), err)
 		}
 	}
-	d.accepting.RLock()
-	defer d.accepting.RUnlock()
+	d.acceptLock.RLock()
+	defer d.acceptLock.RUnlock()
 	var batch store.Batch
 	for _, it := range fresh {
 		if len(it.Raw()) <= spillOver {
@@ -96,8 +96,8 @@ func (d *Devnet) acceptTx(tx *arweave.Tx) error {
 	if tx.DataSize > uint64(d.cfg.MaxBytes) {
 		return fmt.Errorf("%w: data of %d bytes", arweave.ErrTooLarge, tx.DataSize)
 	}
-	d.write.Lock()
-	defer d.write.Unlock()
+	d.writeLock.Lock()
+	defer d.writeLock.Unlock()
 	if d.txs[tx.ID] != nil {
 		return errKnown
 	}

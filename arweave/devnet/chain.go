@@ -105,8 +105,8 @@ func (d *Devnet) MineAfter(n int, span time.Duration) error {
 	if n < 1 || n > maxMine || seconds < 0 {
 		return ErrBlocks
 	}
-	d.write.Lock()
-	defer d.write.Unlock()
+	d.writeLock.Lock()
+	defer d.writeLock.Unlock()
 	start := d.shift // only changed under write
 	if start+seconds > maxShift {
 		return ErrBlocks
@@ -226,8 +226,8 @@ func (d *Devnet) Mint(address string, amount *big.Int) (*big.Int, error) {
 	if amount.Sign() < 0 || amount.BitLen() > 96 {
 		return nil, fmt.Errorf("mint %.40s winston: out of bounds", amount)
 	}
-	d.write.Lock()
-	defer d.write.Unlock()
+	d.writeLock.Lock()
+	defer d.writeLock.Unlock()
 	balance := new(big.Int).Add(d.Balance(address), amount)
 	if balance.BitLen() > 96 {
 		return nil, fmt.Errorf("mint %.40s winston: out of bounds", amount)

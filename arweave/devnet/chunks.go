@@ -30,8 +30,8 @@ func (d *Devnet) acceptChunk(c *arweave.Chunk) error {
 	if err != nil {
 		return err
 	}
-	d.write.Lock()
-	defer d.write.Unlock()
+	d.writeLock.Lock()
+	defer d.writeLock.Unlock()
 	root := string(c.Root)
 	waiting := d.waitingFor(root, c.Size)
 	if len(waiting) == 0 {

@@ -155,8 +155,8 @@ func (d *Devnet) SetFaults(f Faults) error {
 	if err != nil {
 		return fmt.Errorf("encode faults: %w", err)
 	}
-	d.write.Lock()
-	defer d.write.Unlock()
+	d.writeLock.Lock()
+	defer d.writeLock.Unlock()
 	var batch store.Batch
 	batch.Put(faultsKey, raw)
 	if err := d.store.Commit(&batch); err != nil {

@@ -18,10 +18,10 @@ func (d *Devnet) Reorganise(n int, lose bool) error {
 	if !d.cfg.AllowFaults {
 		return ErrFaults
 	}
-	d.write.Lock()
-	defer d.write.Unlock()
-	d.accepting.Lock()
-	defer d.accepting.Unlock()
+	d.writeLock.Lock()
+	defer d.writeLock.Unlock()
+	d.acceptLock.Lock()
+	defer d.acceptLock.Unlock()
 	if n < 1 || n >= len(d.blocks) {
 		return fmt.Errorf("reorganise %d of %d blocks: %w", n, len(d.blocks), ErrBlocks)
 	}
