@@ -68,10 +68,10 @@ type Devnet struct {
 
 	misconduct misconduct
 
-	// write is held by everything that changes the chain; items that wait for a block only need lock.
-	write sync.Mutex
-	// accepting is held for reading while items are queued, so that a reorganisation misses none; taken after write.
-	accepting sync.RWMutex
+	// writeLock is held by everything that changes the chain; items that wait for a block only need lock.
+	writeLock sync.Mutex
+	// acceptLock is held for reading while items are queued, so that a reorganisation misses none; taken after writeLock.
+	acceptLock sync.RWMutex
 
 	lock sync.RWMutex // guards chain and index; held briefly, never while the store works
 	chain
