@@ -66,7 +66,7 @@ func queryEnvelope(process ao.ID, q ao.Query, last ao.AssignmentFields) []byte {
 // environment is the JSON of handle's second argument: the process and its module.
 func environment(g Genesis) []byte {
 	b := field([]byte(`{"Process":`), '{', "Id", g.Process.ID().String())
-	b = field(b, ',', "Owner", g.Process.Owner())
+	b = field(b, ',', "Owner", g.Process.Message().Owner()) // the signer, also where another process asked for it
 	b = append(b, `,"Tags":`...)
 	b = appendTags(b, g.Process.Tags())
 	b = field(append(b, `},"Module":`...), '{', "Id", g.Module.ID().String())

@@ -88,6 +88,30 @@ func TestEnvelope(t *testing.T) {
 	}
 }
 
+// TestEnvironmentOwner: as in the reference unit, the owner in the environment is the signer, a messenger if the process
+// was spawned by another. Whether to go by From-Process instead is the module's own business.
+func TestEnvironmentOwner(t *testing.T) {
+	spawn, err := ao.Draft{Tags: ao.Tags{{Name: "Module", Value: ao.ID{1}.String()}}}.SignSpawn(testSigner(t, 2), ao.Origin{Process: ao.ID{3}}, "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := spawn.Process()
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := ao.SignModule(testSigner(t, 1), FormatDefault, "1-mb", "1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var env struct{ Process, Module struct{ Owner string } }
+	if err := json.Unmarshal(environment(Genesis{Process: process, Module: module}), &env); err != nil {
+		t.Fatal(err)
+	}
+	if env.Process.Owner != spawn.Owner() || env.Process.Owner == spawn.From() || env.Module.Owner != module.Owner() {
+		t.Errorf("%+v", env)
+	}
+}
+
 // blank replaces what differs by signature.
 func blank(t *testing.T, b []byte) string {
 	t.Helper()
