@@ -43,6 +43,8 @@ const (
 	DataProtocol = "ao"
 	Variant      = "ao.TN.1"
 
+	variantMainnet = "ao.N.1" // a spawn may ask for a process of that network
+
 	TypeProcess    = "Process"
 	TypeMessage    = "Message"
 	TypeAssignment = "Assignment"

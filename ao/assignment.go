@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -92,6 +93,12 @@ func NewAssignment(it *ans104.Item) (Assignment, error) {
 }
 
 func (f *AssignmentFields) read(tags Tags) (err error) {
+	// Of two Nonces one reader would take the first and another the last.
+	for i, t := range tags {
+		if t.Name != "Exclude" && slices.ContainsFunc(tags[:i], func(before Tag) bool { return before.Name == t.Name }) {
+			return fmt.Errorf("%w: %.32q stands twice", ErrTags, t.Name)
+		}
+	}
 	if f.Process, err = ParseID(tags.Get("Process")); err != nil {
 		return fmt.Errorf("%w: Process: %w", ErrTags, err)
 	}

@@ -54,8 +54,7 @@ func (d Draft) Sign(s ans104.Signer, o Origin, bundle ID) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("%w: target %.48q", ErrDraft, d.Target)
 	}
-	tags := d.Tags.Without("Data-Protocol", "Type", "From-Process", "From-Module", "Assignments",
-		"Pushed-For", "From-Slot", "From-Index", "From-Result", tagBundle)
+	tags := unvouched(d.Tags).Without("Data-Protocol", "Type", "Assignments")
 	tags = append(tags,
 		Tag{Name: "Data-Protocol", Value: DataProtocol},
 		Tag{Name: "Type", Value: TypeMessage},
@@ -67,11 +66,10 @@ func (d Draft) Sign(s ans104.Signer, o Origin, bundle ID) (Message, error) {
 // SignSpawn makes the process that a spawn asks for; scheduler is the spawner's, used if the draft names none.
 func (d Draft) SignSpawn(s ans104.Signer, o Origin, scheduler string) (Message, error) {
 	variant := Variant
-	if v := d.Tags.Get("Variant"); strings.HasPrefix(v, "ao.") {
-		variant = v
+	if d.Tags.Get("Variant") == variantMainnet {
+		variant = variantMainnet
 	}
-	tags := d.Tags.Without("Data-Protocol", "Type", "Variant", "From-Process", "From-Module",
-		"Pushed-For", "From-Slot", "From-Index", "From-Result", tagBundle)
+	tags := unvouched(d.Tags).Without("Data-Protocol", "Type", "Variant")
 	if tags.Get("Scheduler") == "" {
 		tags = append(tags.Without("Scheduler"), Tag{Name: "Scheduler", Value: scheduler})
 	}
@@ -91,6 +89,15 @@ func (d Draft) Spawned(process ID) Draft {
 		Tag{Name: "Process", Value: process.String()},
 		Tag{Name: "Action", Value: "Spawned"},
 		Tag{Name: "Variant", Value: Variant})}
+}
+
+// unvouched is a copy without the tags by which a messenger vouches for an origin, in any spelling: modules and other
+// units fold the case of names, and would take a sender's from-process for its messenger's word.
+func unvouched(tags Tags) Tags {
+	return slices.DeleteFunc(slices.Clone(tags), func(t Tag) bool {
+		return slices.ContainsFunc([]string{"From-Process", "From-Module", "Pushed-For", "From-Slot", "From-Index", "From-Result", tagBundle},
+			func(name string) bool { return strings.EqualFold(name, t.Name) })
+	})
 }
 
 func (o Origin) tags(tags Tags, bundle ID) Tags {

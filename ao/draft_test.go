@@ -10,7 +10,8 @@ import (
 
 // reserved are tags that a module may not set for a messenger, with values that would be forgeries.
 var reserved = tags("Data-Protocol=x", "Type=Assignment", "From-Process=forged", "From-Module=forged", "Assignments=forged",
-	"Pushed-For=forged", "From-Slot=99", "From-Index=99", "From-Result=forged", "Attestation-Bundle=forged")
+	"Pushed-For=forged", "From-Slot=99", "From-Index=99", "From-Result=forged", "Attestation-Bundle=forged",
+	"from-process=forged", "FROM-MODULE=forged", "pushed-for=forged", "from-Slot=99", "attestation-bundle=forged")
 
 func origin() Origin {
 	return Origin{Process: id(1), Module: "module", PushedFor: "root", Slot: 4, Index: 2, Digest: id(5)}
@@ -99,6 +100,7 @@ func TestDraftSignSpawn(t *testing.T) {
 		"spawner's scheduler": {own, run("ao.TN.1", "spawner's")},
 		"empty scheduler":     {append(own[:len(own):len(own)], tags("Scheduler=")...), run("ao.TN.1", "spawner's")},
 		"own variant":         {append(own[:len(own):len(own)], tags("Variant=ao.N.1")...), run("ao.N.1", "spawner's")},
+		"odd variant":         {append(own[:len(own):len(own)], tags("Variant=ao.TN.2")...), run("ao.TN.1", "spawner's")},
 		"bad variant":         {append(own[:len(own):len(own)], tags("Variant=x")...), run("ao.TN.1", "spawner's")},
 		"own scheduler":       {append(own[:len(own):len(own)], tags("Scheduler=own")...), run("ao.TN.1", "own")},
 	} {
