@@ -16,7 +16,7 @@ var (
 	errStore   = errors.New("the store does not work")
 	errSigner  = errors.New("the signer is not the process's scheduler")
 	errProof   = errors.New("no proof of a known kind")
-	errExclude = errors.New("the assignment excludes parts of the message, which this version does not do")
+	errMeaning = errors.New("the assignment excludes parts of the message or is of another epoch, which this version does not evaluate")
 	errForked  = errors.New("the log was served with another entry there before")
 	errNotYet  = errors.New("the slot is not in the log yet")
 	errClosed  = errors.New("the unit is stopping")

@@ -96,9 +96,10 @@ func (r *replayer) check(ctx context.Context, e ao.Entry) (ao.Cursor, error) {
 	if owner := e.Assignment.Owner(); !policy.Allows(owner) {
 		return ao.Cursor{}, bad(fmt.Errorf("slot %d: %w: %s", slot, errSigner, owner))
 	}
-	// An assignment that leaves parts of a message out may only be evaluated by those who do leave them out.
-	if _, ok := e.Assignment.Item().Tag("Exclude"); ok {
-		return ao.Cursor{}, bad(fmt.Errorf("slot %d: %w", slot, errExclude))
+	// What leaves parts of a message out, or is of another epoch, may only be evaluated by those who know what that means.
+	_, excludes := e.Assignment.Item().Tag("Exclude")
+	if epoch, ok := e.Assignment.Item().Tag("Epoch"); excludes || ok && epoch != "0" {
+		return ao.Cursor{}, bad(fmt.Errorf("slot %d: %w", slot, errMeaning))
 	}
 	return next, nil
 }

@@ -38,18 +38,22 @@ func badLogs(t testing.TB, w *world) map[string][]ao.Entry {
 		return log
 	}
 	log := c.Entries()
-	excluding, err := ans104.Sign(w.scheduler, ans104.Fields{
-		Tags: append(log[badSlot].Assignment.Item().Tags(), ans104.Tag{Name: "Exclude", Value: "Data"}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	partial, err := ao.NewAssignment(excluding)
-	if err != nil {
-		t.Fatal(err)
+	tagged := func(name, value string) []ao.Entry {
+		it, err := ans104.Sign(w.scheduler, ans104.Fields{
+			Tags: append(ao.Tags(log[badSlot].Assignment.Item().Tags()).Without(name), ans104.Tag{Name: name, Value: value}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := ao.NewAssignment(it)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return replaced(ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: log[badSlot].Message})
 	}
 	return map[string][]ao.Entry{
-		"exclusion":    replaced(ao.Entry{Proof: ao.ProofAssignment, Assignment: partial, Message: log[badSlot].Message}),
+		"exclusion":    tagged("Exclude", "Data"),
+		"other epoch":  tagged("Epoch", "1"),
 		"wrong signer": with(func(*ao.AssignmentFields) ans104.Signer { return w.owner }),
 		"gap":          append(log[:badSlot:badSlot], log[badSlot+1:]...),
 		"repeated":     replaced(log[badSlot-1]),
