@@ -18,8 +18,9 @@ demo: build ## Run the demo: a message walks through a devnet of real peers and 
 test: ## Run the tests.
 	go test -timeout $(TIMEOUT) $(PKGS)
 
-race: ## Run the tests under the race detector.
-	go test -race -timeout $(TIMEOUT) $(PKGS)
+race: ## Run the tests under the race detector, and those of the wasm host, which are long there, in full without it.
+	go test -race -short -timeout $(TIMEOUT) $(PKGS)
+	go test -timeout $(TIMEOUT) ./wasmvm
 
 e2e: build ## Run the tests with real processes and stock clients (node and npm are needed).
 	go test -tags e2e -count=1 -timeout 15m ./internal/e2e/...
