@@ -47,17 +47,19 @@ func (c *Client) heightFrom(ctx context.Context, g *gateway) (uint64, error) {
 
 // Block returns the block at a height.
 func (c *Client) Block(ctx context.Context, height uint64) (Block, error) {
-	block, err := anyGateway(ctx, c, func(ctx context.Context, g *gateway) (Block, error) {
-		body, err := c.get(ctx, g, "/block/height/"+strconv.FormatUint(height, 10), maxBlockAnswer)
-		if err != nil {
-			return Block{}, err
-		}
-		return parseBlock(body, height)
-	})
+	block, err := anyGateway(ctx, c, func(ctx context.Context, g *gateway) (Block, error) { return c.blockFrom(ctx, g, height) })
 	if err != nil {
 		return Block{}, fmt.Errorf("get block %d: %w", height, err)
 	}
 	return block, nil
+}
+
+func (c *Client) blockFrom(ctx context.Context, g *gateway, height uint64) (Block, error) {
+	body, err := c.get(ctx, g, "/block/height/"+strconv.FormatUint(height, 10), maxBlockAnswer)
+	if err != nil {
+		return Block{}, err
+	}
+	return parseBlock(body, height)
 }
 
 // parseBlock reads the fields of a block that settlement uses and insists on their form.

@@ -128,6 +128,15 @@ type Backlog struct {
 	Bytes int64
 	// InFlight counts transactions that are signed but not confirmed to the configured depth.
 	InFlight int
+	// Oldest is what has waited for longest, in the queue or in flight; nil when nothing waits.
+	Oldest *Unsettled `json:",omitempty"`
+}
+
+// Unsettled is an item, or a transaction of PostTx, that is not confirmed to the configured depth.
+type Unsettled struct {
+	ID ans104.ID
+	// Age is the time since it was Put or posted.
+	Age time.Duration
 }
 
 // Backlog reports the work ahead.
@@ -135,9 +144,30 @@ func (b *Bundler) Backlog() (Backlog, error) {
 	if err := b.load(); err != nil {
 		return Backlog{}, err
 	}
+	head, err := b.cfg.Store.Pending(itemQueue, 0, 1)
+	if err != nil {
+		return Backlog{}, storeError("read queue", err)
+	}
+	var oldest ans104.ID
+	var since time.Time
+	older := func(at time.Time) bool { return since.IsZero() || at.Before(since) }
+	if len(head) > 0 {
+		if id, ok := queuedID(head[0].Value); ok {
+			oldest, since = id, queuedAt(head[0].Value)
+		}
+	}
 	b.lock.Lock()
 	defer b.lock.Unlock()
-	return Backlog{Items: b.items, Bytes: b.bytes, InFlight: len(b.flights)}, nil
+	for _, f := range b.flights {
+		if at := time.UnixMilli(f.record.Since); f.record.Since > 0 && older(at) {
+			oldest, since = f.record.Oldest, at
+		}
+	}
+	log := Backlog{Items: b.items, Bytes: b.bytes, InFlight: len(b.flights)}
+	if !since.IsZero() {
+		log.Oldest = &Unsettled{ID: oldest, Age: max(b.cfg.Clock().Sub(since), 0)}
+	}
+	return log, nil
 }
 
 // Run settles what is queued until ctx ends, then returns nil. An error means that the store no longer works.
@@ -189,15 +219,15 @@ func (b *Bundler) Step(ctx context.Context) (time.Duration, error) {
 		}
 		b.cutPause.reset()
 	}
+	var failure error
 	for _, f := range b.dueFlights(now) {
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() == nil && failure == nil {
+			failure = b.advance(ctx, f)
 		}
-		err := b.advance(ctx, f)
 		b.release(f)
-		if err != nil {
-			return 0, err
-		}
+	}
+	if failure != nil {
+		return 0, failure
 	}
 	if err := b.prune(now); err != nil {
 		return 0, err

@@ -2,12 +2,14 @@ package arweave
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -28,11 +30,14 @@ const (
 	maxBlockAnswer = 4 << 20
 	maxShortAnswer = 4 << 10
 	maxRedirects   = 5
+	// heldFirst and heldMost bound how long a gateway that failed is asked last.
+	heldFirst = time.Second
+	heldMost  = time.Minute
 )
 
 // ClientConfig says which gateways a Client reads from and how patient it is.
 type ClientConfig struct {
-	// Gateways are base URLs, asked in this order; at least one.
+	// Gateways are base URLs, asked in this order, those that failed of late behind the others; at least one.
 	Gateways []string
 	// HTTP sends the requests; nil is a client of its own.
 	HTTP *http.Client
@@ -42,6 +47,8 @@ type ClientConfig struct {
 	Tries uint
 	// RetryDelay is the first pause between tries; it grows from there. 0 is 250 ms.
 	RetryDelay time.Duration
+	// Clock is the time by which a failing gateway is asked last for a while; nil is time.Now.
+	Clock func() time.Time
 	// MaxItem bounds an item, and a bundle that is fetched for the sake of one item. 0 is 256 MiB.
 	MaxItem int64
 }
@@ -72,6 +79,7 @@ type Client struct {
 	tries      uint
 	retryDelay time.Duration
 	maxItem    int64
+	clock      func() time.Time
 }
 
 // gateway is one place to ask.
@@ -82,6 +90,9 @@ type gateway struct {
 	servesItems atomic.Bool
 	// lacksItems becomes true once the gateway had an item but not under /item/.
 	lacksItems atomic.Bool
+	// failures in a row, and until when it is asked after the others, in Unix nanoseconds.
+	failures  atomic.Uint32
+	heldUntil atomic.Int64
 }
 
 // NewClient builds a Client; it opens no connection.
@@ -91,7 +102,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{
 		http: cfg.HTTP, timeout: orDefault(cfg.Timeout, defaultTimeout), tries: orDefault(cfg.Tries, defaultTries),
-		retryDelay: orDefault(cfg.RetryDelay, defaultRetryDelay), maxItem: orDefault(cfg.MaxItem, int64(defaultMaxItem)),
+		retryDelay: orDefault(cfg.RetryDelay, defaultRetryDelay), maxItem: orDefault(cfg.MaxItem, int64(defaultMaxItem)), clock: cfg.Clock,
+	}
+	if c.clock == nil {
+		c.clock = time.Now
 	}
 	if c.http == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -191,14 +205,39 @@ func verdicts() []error {
 	return []error{ErrRejected, ErrCorrupt, ErrTooLarge, ErrNotFound}
 }
 
+// inOrder lists the gateways: those that answer as configured, then those that failed of late, longest held back last.
+func (c *Client) inOrder() []*gateway {
+	now := c.clock().UnixNano()
+	return slices.SortedStableFunc(slices.Values(c.gateways), func(a, b *gateway) int {
+		return cmp.Compare(max(a.heldUntil.Load()-now, 0), max(b.heldUntil.Load()-now, 0))
+	})
+}
+
+func (c *Client) isHeld(g *gateway) bool { return g.heldUntil.Load() > c.clock().UnixNano() }
+
+// heard notes how a gateway did: no answer, or one that is not intact, puts it behind the others, for longer each time.
+func (c *Client) heard(ctx context.Context, g *gateway, err error) {
+	if err == nil || (isVerdict(err) && !errors.Is(err, ErrCorrupt)) {
+		g.failures.Store(0)
+		g.heldUntil.Store(0)
+		return
+	}
+	if ctx.Err() != nil { // the caller gave up
+		return
+	}
+	hold := min(heldFirst<<min(g.failures.Add(1)-1, 16), heldMost)
+	g.heldUntil.Store(c.clock().Add(hold).UnixNano())
+}
+
 // anyGateway asks the gateways in order until one gives an answer. If none does, the strongest verdict wins; if there was
 // not even a verdict, all are asked again after a pause.
 func anyGateway[T any](ctx context.Context, c *Client, ask func(context.Context, *gateway) (T, error)) (T, error) {
 	return retry(ctx, c, func() (T, error) {
 		var zero T
 		failures := make([]error, 0, len(c.gateways))
-		for _, g := range c.gateways {
+		for _, g := range c.inOrder() {
 			v, err := ask(ctx, g)
+			c.heard(ctx, g, err)
 			if err == nil {
 				return v, nil
 			}

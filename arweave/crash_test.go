@@ -101,7 +101,7 @@ func TestDevnetSurvivesCrashes(t *testing.T) {
 			start := func() {
 				for {
 					var err error
-					d, err = devnet.New(devnet.Config{Store: faulty, Wallet: testWallet(t), Clock: clock.Now})
+					d, err = devnet.New(devnet.Config{Store: faulty, Wallet: testWallet(t), Clock: clock.Now, AllowFaults: true})
 					if err == nil {
 						return
 					}
@@ -130,6 +130,7 @@ func TestDevnetSurvivesCrashes(t *testing.T) {
 			try(func() error { return d.Put(ctx, items...) })
 			try(func() error { return d.Mine(1) })
 			try(func() error { return d.Put(ctx, items...) })
+			try(func() error { return d.Reorganise(1, true) })
 			try(func() error { return d.Mine(1) })
 			height, err := d.Height(ctx)
 			if err != nil {

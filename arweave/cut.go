@@ -2,6 +2,7 @@ package arweave
 
 import (
 	"context"
+	"time"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/internal/store"
@@ -15,6 +16,7 @@ func (b *Bundler) cut(ctx context.Context) error {
 	var files []string
 	var count int
 	var size int64
+	var since time.Time // of the oldest item
 	take := func(q store.Queued) (bool, error) {
 		n, file, err := entrySize(q.Value)
 		if err == nil && len(items) > 0 && size+n > b.cfg.MaxBytes {
@@ -31,6 +33,9 @@ func (b *Bundler) cut(ctx context.Context) error {
 		}
 		if file != "" {
 			files = append(files, file)
+		}
+		if len(items) == 0 {
+			since = queuedAt(q.Value)
 		}
 		items, count, size = append(items, it), count+1, size+n
 		return len(items) < b.cfg.MaxItems, nil
@@ -51,7 +56,7 @@ func (b *Bundler) cut(ctx context.Context) error {
 		}
 		more = more && len(page) == queuePage
 	}
-	if err := b.cutItems(ctx, items, &batch); err != nil {
+	if err := b.cutItems(ctx, items, since, &batch); err != nil {
 		return err
 	}
 	b.lock.Lock()
@@ -65,18 +70,18 @@ func (b *Bundler) cut(ctx context.Context) error {
 	return nil
 }
 
-func (b *Bundler) cutItems(ctx context.Context, items []*ans104.Item, batch *store.Batch) error {
+func (b *Bundler) cutItems(ctx context.Context, items []*ans104.Item, since time.Time, batch *store.Batch) error {
 	if len(items) == 0 {
 		if err := b.cfg.Store.Commit(batch); err != nil {
 			return storeError("clean queue", err)
 		}
 		return nil
 	}
-	tx, err := b.sign(ctx, TxDraft{Tags: BundleTags(), Data: ans104.BuildBundle(items)})
+	tx, height, err := b.sign(ctx, TxDraft{Tags: BundleTags(), Data: ans104.BuildBundle(items)})
 	if err != nil {
 		return err
 	}
-	f, err := b.keep(tx, batch, false)
+	f, err := b.keep(tx, batch, flightRecord{SignedAt: height, Oldest: items[0].ID(), Since: since.UnixMilli()})
 	if err != nil {
 		return err
 	}

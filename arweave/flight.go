@@ -2,10 +2,12 @@ package arweave
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -19,6 +21,10 @@ type flight struct {
 	record flightRecord
 	busy   bool // somebody is posting or looking at it; guarded by Bundler.lock
 	pause  pause
+	// unseen says that no gateway can have it: signed in this run, and refused by all that were asked.
+	unseen bool
+	// depth is what was last seen; it shrinks when the network reorganises.
+	depth uint64
 }
 
 // flightRecord is a flight in the store.
@@ -28,6 +34,11 @@ type flightRecord struct {
 	Data string `json:"data"`
 	// Posted is when the gateways last took it, in Unix milliseconds; 0 for not yet.
 	Posted int64 `json:"posted"`
+	// SignedAt is the height at which it was signed: no block above SignedAt+anchorWindow can hold it.
+	SignedAt uint64 `json:"signed_at"`
+	// Oldest and Since say what has waited for longest in it and from when, in Unix milliseconds.
+	Oldest ans104.ID `json:"oldest"`
+	Since  int64     `json:"since"`
 	// Fixed transactions have had their ID told to a caller: they cannot be signed anew.
 	Fixed bool `json:"fixed"`
 }
@@ -68,18 +79,20 @@ func (b *Bundler) PostTx(ctx context.Context, draft TxDraft) (ans104.ID, error) 
 	if int64(len(draft.Data)) > b.cfg.Client.maxItem {
 		return ans104.ID{}, fmt.Errorf("post transaction: %w: %d bytes", ErrTooLarge, len(draft.Data))
 	}
-	tx, err := b.sign(ctx, draft)
+	tx, height, err := b.sign(ctx, draft)
 	if err != nil {
 		return ans104.ID{}, err
 	}
-	f, err := b.keep(tx, &store.Batch{}, true)
+	f, err := b.keep(tx, &store.Batch{}, flightRecord{
+		Fixed: true, SignedAt: height, Oldest: tx.ID, Since: b.cfg.Clock().UnixMilli(),
+	})
 	if err != nil {
 		return ans104.ID{}, err
 	}
 	defer b.poke()
 	defer b.release(f)
 	err = b.post(ctx, f)
-	if errors.Is(err, ErrRejected) {
+	if errors.Is(err, ErrRejected) && f.unseen {
 		return ans104.ID{}, errors.Join(err, b.forget(f))
 	}
 	if err != nil {
@@ -92,25 +105,30 @@ func (b *Bundler) PostTx(ctx context.Context, draft TxDraft) (ans104.ID, error) 
 	return tx.ID, nil
 }
 
-// sign prices and signs a draft, within the fee limit.
-func (b *Bundler) sign(ctx context.Context, draft TxDraft) (*Tx, error) {
+// sign prices and signs a draft, within the fee limit. It also says at which height, never below the anchor's.
+func (b *Bundler) sign(ctx context.Context, draft TxDraft) (*Tx, uint64, error) {
 	anchor, err := b.cfg.Client.anchor(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("get anchor: %w", err)
+		return nil, 0, fmt.Errorf("get anchor: %w", err)
+	}
+	height, err := b.cfg.Client.Height(ctx)
+	if err != nil {
+		return nil, 0, err
 	}
 	fee, err := b.cfg.Client.price(ctx, len(draft.Data), draft.Target)
 	if err != nil {
-		return nil, fmt.Errorf("get price: %w", err)
+		return nil, 0, fmt.Errorf("get price: %w", err)
 	}
 	if fee.Cmp(b.maxFee) > 0 {
-		return nil, fmt.Errorf("%w: the gateway asks %s winston for %d bytes, the limit is %s", ErrRejected, fee, len(draft.Data), b.maxFee)
+		return nil, 0, fmt.Errorf("%w: the gateway asks %s winston for %d bytes, the limit is %s", ErrRejected, fee, len(draft.Data), b.maxFee)
 	}
-	return b.cfg.Wallet.SignTx(draft, anchor, fee)
+	tx, err := b.cfg.Wallet.SignTx(draft, anchor, fee)
+	return tx, height, err
 }
 
 // keep makes a signed transaction durable, together with the rest of batch, and registers it as busy.
-func (b *Bundler) keep(tx *Tx, batch *store.Batch, fixed bool) (*flight, error) {
-	f := &flight{tx: tx.Bare(), busy: true, record: flightRecord{Fixed: fixed}}
+func (b *Bundler) keep(tx *Tx, batch *store.Batch, record flightRecord) (*flight, error) {
+	f := &flight{tx: tx.Bare(), busy: true, record: record, unseen: true}
 	raw, err := json.Marshal(f.tx)
 	if err != nil {
 		return nil, fmt.Errorf("encode transaction: %w", err)
@@ -143,19 +161,35 @@ func (b *Bundler) save(f *flight, batch *store.Batch) error {
 	return nil
 }
 
-// post sends a kept transaction and notes that it was taken.
+// data reads what the transaction carries; nil for nothing.
+func (b *Bundler) data(f *flight) ([]byte, error) {
+	if f.record.Data == "" {
+		return nil, nil
+	}
+	return b.readFile(f.record.Data)
+}
+
+// post sends a kept transaction and notes that it was taken. Whatever was taken before and is gone, or may have been, goes
+// to every gateway: the one that comes first may be the one that forgets.
 func (b *Bundler) post(ctx context.Context, f *flight) error {
 	tx := *f.tx
-	if f.record.Data != "" {
-		data, err := b.readFile(f.record.Data)
-		if err != nil {
-			return err
-		}
-		tx.Data = data
-	}
-	if err := b.cfg.Client.postTx(ctx, &tx); err != nil {
+	var err error
+	if tx.Data, err = b.data(f); err != nil {
 		return err
 	}
+	maybe, err := b.cfg.Client.postTx(ctx, &tx, !f.unseen)
+	if maybe {
+		f.unseen = false
+	}
+	if err != nil {
+		return err
+	}
+	f.depth = 0
+	return b.noteTaken(f)
+}
+
+// noteTaken keeps that the network has the transaction.
+func (b *Bundler) noteTaken(f *flight) error {
 	now := b.cfg.Clock()
 	f.record.Posted = now.UnixMilli()
 	f.pause.wait(now, b.cfg.Poll)
@@ -181,7 +215,7 @@ func (b *Bundler) forget(f *flight) error {
 	return nil
 }
 
-// dueFlights takes the transactions to look at now; each is given back by release.
+// dueFlights takes the transactions to look at now, oldest first; each is given back by release.
 func (b *Bundler) dueFlights(now time.Time) []*flight {
 	b.lock.Lock()
 	defer b.lock.Unlock()
@@ -192,6 +226,9 @@ func (b *Bundler) dueFlights(now time.Time) []*flight {
 			due = append(due, f)
 		}
 	}
+	slices.SortFunc(due, func(x, y *flight) int {
+		return cmp.Or(cmp.Compare(x.record.Since, y.record.Since), bytes.Compare(x.tx.ID[:], y.tx.ID[:]))
+	})
 	return due
 }
 
@@ -211,97 +248,4 @@ func (b *Bundler) nextFlight(now time.Time) time.Duration {
 		}
 	}
 	return next
-}
-
-// advance takes one transaction one step on. Only a failing store is an error.
-func (b *Bundler) advance(ctx context.Context, f *flight) error {
-	now := b.cfg.Clock()
-	var err error
-	if f.record.Posted == 0 {
-		if err = b.post(ctx, f); errors.Is(err, ErrRejected) {
-			err = b.refused(ctx, f, err)
-		}
-	} else {
-		err = b.watch(ctx, f, now)
-	}
-	if err == nil || isStoreError(err) {
-		return err
-	}
-	if ctx.Err() == nil {
-		b.cfg.Log.Warn("settle transaction", "tx", f.tx.ID, "err", err)
-	}
-	f.pause.failed(now)
-	return nil
-}
-
-// watch looks how deep a posted transaction is.
-func (b *Bundler) watch(ctx context.Context, f *flight, now time.Time) error {
-	conf, err := anyGateway(ctx, b.cfg.Client, func(ctx context.Context, g *gateway) (Confirmation, error) {
-		conf, known, err := b.cfg.Client.txStatus(ctx, g, f.tx.ID)
-		if err == nil && !known {
-			err = ErrNotFound
-		}
-		return conf, err
-	})
-	switch {
-	case errors.Is(err, ErrNotFound):
-		if now.Sub(time.UnixMilli(f.record.Posted)) >= b.cfg.RepostAfter {
-			b.cfg.Log.Warn("transaction dropped by the network, posting it again", "tx", f.tx.ID)
-			f.record.Posted = 0
-			return b.advanceAgain(ctx, f)
-		}
-		f.pause.wait(now, b.cfg.Poll)
-		return nil
-	case err != nil:
-		return err
-	case conf.Depth >= b.cfg.Depth:
-		b.cfg.Log.Info("settled", "tx", f.tx.ID, "block", conf.Height, "depth", conf.Depth)
-		return b.forget(f)
-	}
-	f.pause.wait(now, b.cfg.Poll)
-	return nil
-}
-
-func (b *Bundler) advanceAgain(ctx context.Context, f *flight) error {
-	err := b.post(ctx, f)
-	if errors.Is(err, ErrRejected) {
-		return b.refused(ctx, f, err)
-	}
-	return err
-}
-
-// refused answers a final no: the anchor has expired, the price has risen, or the wallet is empty. A bundle is signed
-// anew; the old transaction cannot be mined any more, and if it is after all, its items are merely there twice.
-func (b *Bundler) refused(ctx context.Context, f *flight, cause error) error {
-	if f.record.Fixed {
-		b.cfg.Log.Error("transaction lost: the network refuses it for good", "tx", f.tx.ID, "err", cause)
-		return b.forget(f)
-	}
-	b.cfg.Log.Warn("transaction refused, signing its bundle anew", "tx", f.tx.ID, "err", cause)
-	var data []byte
-	var err error
-	if f.record.Data != "" {
-		if data, err = b.readFile(f.record.Data); err != nil {
-			return err
-		}
-	}
-	tx, err := b.sign(ctx, TxDraft{Tags: f.tx.Tags, Data: data})
-	if err != nil {
-		return err
-	}
-	var batch store.Batch
-	batch.Delete(flightKeys + hexID(f.tx.ID))
-	renewed, err := b.keep(tx, &batch, false)
-	if err != nil {
-		return err
-	}
-	b.lock.Lock()
-	delete(b.flights, f.tx.ID)
-	b.lock.Unlock()
-	renewed.pause.failed(b.cfg.Clock())
-	b.release(renewed)
-	if err := b.cfg.Store.RemoveFile(f.record.Data); err != nil {
-		return storeError("remove transaction data", err)
-	}
-	return nil
 }

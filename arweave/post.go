@@ -3,6 +3,7 @@ package arweave
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -50,15 +51,36 @@ func (c *Chunk) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// postTx gives a transaction, and its data, to the first gateway that takes both. It is safe to repeat.
-func (c *Client) postTx(ctx context.Context, tx *Tx) error {
-	_, err := anyGateway(ctx, c, func(ctx context.Context, g *gateway) (struct{}, error) {
-		return struct{}{}, c.postTxTo(ctx, g, tx)
+// postTx gives a transaction, and its data, to the first gateway that takes both, or with everywhere to all. It is safe
+// to repeat. Unless maybe, every gateway that was asked has refused it, so that nobody has it on our account.
+func (c *Client) postTx(ctx context.Context, tx *Tx, everywhere bool) (maybe bool, err error) {
+	_, err = retry(ctx, c, func() (struct{}, error) {
+		failures := make([]error, 0, len(c.gateways))
+		for _, g := range c.inOrder() {
+			err := c.postTxTo(ctx, g, tx)
+			c.heard(ctx, g, err)
+			if !errors.Is(err, ErrRejected) {
+				maybe = true
+			}
+			if err == nil && !everywhere {
+				return struct{}{}, nil
+			}
+			if err != nil {
+				failures = append(failures, fmt.Errorf("%s: %w", g.base, err))
+			}
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		if everywhere && len(failures) < len(c.gateways) && ctx.Err() == nil {
+			return struct{}{}, nil
+		}
+		return struct{}{}, strongest(failures)
 	})
 	if err != nil {
-		return fmt.Errorf("post transaction %s: %w", tx.ID, err)
+		return maybe, fmt.Errorf("post transaction %s: %w", tx.ID, err)
 	}
-	return nil
+	return maybe, nil
 }
 
 func (c *Client) postTxTo(ctx context.Context, g *gateway, tx *Tx) error {
@@ -76,10 +98,15 @@ func (c *Client) postTxTo(ctx context.Context, g *gateway, tx *Tx) error {
 	if len(chunks) <= 1 {
 		return nil
 	}
+	return c.postChunks(ctx, g, chunks)
+}
+
+func (c *Client) postChunks(ctx context.Context, g *gateway, chunks []Chunk) error {
 	// One at a time: some gateways assemble by arrival.
 	for i := range chunks {
 		if err := c.postJSON(ctx, g, "/chunk", &chunks[i]); err != nil {
-			return fmt.Errorf("chunk %d of %d: %w", i+1, len(chunks), err)
+			// Not a refusal of the transaction, whatever the gateway says: that was taken.
+			return fmt.Errorf("chunk %d of %d: %v", i+1, len(chunks), err)
 		}
 	}
 	return nil

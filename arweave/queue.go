@@ -185,6 +185,23 @@ func entrySize(entry []byte) (size int64, file string, err error) {
 	return int64(binary.BigEndian.Uint64(entry[entryHead:])), string(entry[entryHead+8:]), nil
 }
 
+// queuedID is the ID of a queued item, whose file is not read for it.
+func queuedID(entry []byte) (id ans104.ID, ok bool) {
+	_, file, err := entrySize(entry)
+	if err != nil {
+		return id, false
+	}
+	if file != "" {
+		raw, err := hex.DecodeString(strings.TrimPrefix(file, itemFiles))
+		return ans104.ID(append(raw, id[:]...)[:len(id)]), err == nil && len(raw) == len(id)
+	}
+	it, err := ans104.Parse(entry[entryHead:])
+	if err != nil {
+		return id, false
+	}
+	return it.ID(), true
+}
+
 func (b *Bundler) queuedItem(entry []byte) (*ans104.Item, error) {
 	_, file, err := entrySize(entry)
 	if err != nil {
