@@ -25,7 +25,8 @@ import (
 // The assignment is durable before it is returned. It is safe to repeat: a message that holds a slot already, or is a
 // copy of a pushed one that does (ao.PushDigest), gets the first assignment back. Safe for concurrent use.
 //
-// Refusals: unknown-process, wrong-scheduler, busy, store, and those of a malformed message.
+// Refusals: unknown-process, wrong-scheduler, busy, deadline, store, archive-unavailable while no block height is known, and
+// those of a malformed message.
 type Scheduler interface {
 	Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error)
 }
@@ -34,7 +35,7 @@ type Scheduler interface {
 // parsed and its items are verified each by itself; whether they make a log, and whether the right key signed, is for
 // the reader to check (ao.Cursor, SignaturePolicy). Safe for concurrent use.
 //
-// Refusals: unknown-process, unknown-message, not-yet.
+// Refusals: unknown-process, unknown-message, not-yet, busy, deadline, store.
 type Log interface {
 	// Next is the first slot that is not taken.
 	Next(ctx context.Context, process ao.ID) (ao.Slot, error)
@@ -52,7 +53,8 @@ type Log interface {
 // log yet is refused as not-yet. Every answer carries a claim that was journaled before it was signed; asking again
 // gives the same claim. Safe for concurrent use.
 //
-// Refusals: unknown-process, unknown-module, unsupported-format, bad-module, bad-log, not-yet, contradiction, busy.
+// Refusals: unknown-process, unknown-module, unsupported-format, bad-module, bad-tags, too-large, bad-log, not-yet,
+// contradiction, busy, deadline, store, and the log's and the directory's.
 type Computer interface {
 	Compute(ctx context.Context, process ao.ID, slot ao.Slot) (Answer, error)
 	// State is the root of the state after the last evaluated slot.
