@@ -7,10 +7,12 @@ import (
 	"fmt"
 )
 
-// ErrResponse says that a module's answer is not the JSON object that the envelope asks for.
+// ErrResponse says that a module's answer is not the JSON object that the envelope asks for. Its text becomes a result's
+// Error and so is signed: another wording is another execution profile.
 var ErrResponse = errors.New("the module returned no result")
 
-// MaxOutbox bounds the messages, spawns and assignments of one result together.
+// MaxOutbox bounds the messages, spawns and assignments of one result together. The bound and the text of its refusal
+// show in signed results, as ErrResponse does.
 const MaxOutbox = 4096
 
 // Decision is what the log's rules made of an entry before it was evaluated (§5.5.3).
