@@ -28,8 +28,8 @@ e2e: build ## Run the tests with real processes and stock clients (node and npm 
 fuzz: ## Fuzz every parser of outside bytes, FUZZTIME=60s each.
 	@.ci/fuzz $(FUZZTIME)
 
-bench: ## Run the benchmarks.
-	go test -run '^$$' -bench . -benchmem $(PKGS)
+bench: ## Measure every hot path beside its primitive: a table, bench.json, and an error for a row over its goal.
+	go test -count=1 -timeout 20m -run '^TestBench$$' -v ./internal/bench -out $(CURDIR)/bench.json
 
 lint: ## Format, vet, staticcheck.
 	@bad=$$(git ls-files -z '*.go' | xargs -0 go tool gofumpt -l); \

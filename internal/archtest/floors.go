@@ -29,10 +29,10 @@ func floorOf(pkg string) (floor int, known bool) {
 	return 0, false
 }
 
-// outside tells whether a package stands outside the house: the tests of the house itself, and the guest program that
-// runs inside a virtual machine. Nothing imports them.
+// outside tells whether a package stands outside the house: the tests and measurements of the house itself, and the guest
+// program that runs inside a virtual machine. Nothing imports them.
 func outside(pkg string) bool {
-	return within(pkg, "internal/archtest") || within(pkg, "internal/e2e") || within(pkg, "wasmvm/guest")
+	return within(pkg, "internal/archtest") || within(pkg, "internal/e2e") || within(pkg, "internal/bench") || within(pkg, "wasmvm/guest")
 }
 
 func checkFloor(all []*Source) []Finding {

@@ -1,0 +1,5 @@
+package bench
+
+import "testing"
+
+func pushRows(*testing.T) []Row { return nil }

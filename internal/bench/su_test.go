@@ -1,0 +1,220 @@
+package bench
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/units/su"
+	"github.com/aopeer/aopeer/units/unitstest"
+)
+
+const callers = 16
+
+// silence is an archive that knows a height and takes what it is given.
+type silence struct{ arweave.Archive }
+
+func (silence) Height(context.Context) (uint64, error) { return 1_500_000, nil }
+
+func (silence) Put(context.Context, ...*ans104.Item) error { return nil }
+
+func openStore(t testing.TB, dir string) store.Store {
+	t.Helper()
+	s, err := store.Open(dir, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func storeRows(t *testing.T) []Row {
+	ours, engine := openStore(t, filepath.Join(t.TempDir(), "ours")), openEngine(filepath.Join(t.TempDir(), "engine"))
+	defer engine.Close()
+	record := make([]byte, itemSize)
+	names := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"}
+	return []Row{pair{
+		rounds: 11, n: 4096,
+		ours: func(round, n int) work {
+			return func(n int) {
+				spread(n, callers, func(i int) {
+					var b store.Batch
+					b.Append(names[i%callers], uint64(round*(n/callers)+i/callers), record)
+					must(ours.Commit(&b))
+				})
+			}
+		},
+		primitive: func(round, n int) work {
+			return func(n int) {
+				spread(n, callers, func(i int) {
+					at := round*(n/callers) + i/callers
+					setSynced(engine, []byte{'x', byte(i % callers), byte(at >> 24), byte(at >> 16), byte(at >> 8), byte(at)}, record)
+				})
+			}
+		},
+	}.row(t, "synced commit of 1 KiB, 16 writers", "cpu us", 0)}
+}
+
+// scheduler is a running scheduler unit with processes.
+type scheduler struct {
+	unit      *su.Unit
+	processes []ao.ID
+	dir       string
+	stop      func()
+}
+
+func newScheduler(t testing.TB, processes int) *scheduler {
+	t.Helper()
+	s := &scheduler{dir: filepath.Join(t.TempDir(), "store")}
+	st, err := store.Open(s.dir, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.unit, err = su.New(su.Config{
+		Store: st, Signer: unitstest.Signer("unit"), Archive: silence{},
+		HeightEvery: time.Hour, SettleDelay: time.Hour, // settling is another row's
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.unit.Run(ctx) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		must(<-done)
+		must(st.Close())
+	})
+	t.Cleanup(s.stop)
+	<-s.unit.Ready()
+	for i := range processes {
+		m := unitstest.Spawn(t, unitstest.Signer("owner"), s.unit.Address(), string(rune('a'+i)))
+		if _, err := s.unit.Schedule(ctx, m.ID(), m); err != nil {
+			t.Fatal(err)
+		}
+		s.processes = append(s.processes, m.ID())
+	}
+	return s
+}
+
+// schedule takes items as they come from the network: verified, and given a durable slot.
+func (s *scheduler) schedule(raws [][]byte) {
+	spread(len(raws), callers, func(i int) {
+		m, err := ao.ParseMessage(raws[i])
+		must(err)
+		_, err = s.unit.Schedule(context.Background(), m.Target(), m)
+		must(err)
+	})
+}
+
+func suRows(t *testing.T) []Row {
+	s := newScheduler(t, 64)
+	key := voiKey(1)
+	user := unitstest.Signer("user")
+	var list []signed
+	out := []Row{
+		pair{
+			rounds: 9, n: 2048,
+			ours: func(round, n int) work {
+				raws := messages(t, user, s.processes, round, n)
+				list = signedOf(raws)
+				return func(int) { s.schedule(raws) }
+			},
+			primitive: func(_, n int) work {
+				return func(int) {
+					spread(n, callers, func(i int) {
+						verifyOne(list[i])
+						signOne(key, list[i].message)
+					})
+				}
+			},
+		}.row(t, "su schedule, ed25519 message", "cpu us", 1.8),
+		pair{
+			rounds: 7, n: 256,
+			ours: func(round, n int) work {
+				raws := messages(t, wallet(), s.processes, round, n)
+				list = signedOf(raws)
+				return func(int) { s.schedule(raws) }
+			},
+			// The goal is against our own verification, which is the row "rsa-4096 verify" and measured there.
+			primitive: func(_, n int) work {
+				raws := messages(t, wallet(), s.processes, -1, min(n, 32))
+				return func(int) {
+					spread(n, callers, func(i int) { must(parse(raws[i%len(raws)]).Verify()) })
+				}
+			},
+		}.row(t, "su schedule, rsa message (primitive: our rsa verify)", "cpu us", 1.5),
+	}
+	out = append(out, latencyRow(t, s), diskRow(t))
+	return out
+}
+
+// diskRow is what a message costs on disk for as long as it is not settled.
+func diskRow(t *testing.T) Row {
+	s := newScheduler(t, 16)
+	const n = 8192
+	raws := messages(t, unitstest.Signer("user"), s.processes, 0, n)
+	s.schedule(raws)
+	s.stop()
+	items := 0
+	for _, raw := range raws {
+		items += len(raw)
+	}
+	size := compactedSize(filepath.Join(s.dir, "db"))
+	return makeRow("bytes on disk a message", float64(size)/n, float64(items)/n, "bytes", 1.6)
+}
+
+// latencyRow is the 99th percentile of callers who come one by one at half the rate that was served to the callers just
+// before, beside a synced write in the median.
+func latencyRow(t *testing.T, s *scheduler) Row {
+	const n = 4000
+	user := unitstest.Signer("user")
+	full := messages(t, user, s.processes, 999, n)
+	raws := messages(t, user, s.processes, 1000, n)
+	began := time.Now()
+	s.schedule(full)
+	gap := 2 * time.Since(began) / n
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	must(err)
+	defer f.Close()
+	record := make([]byte, itemSize)
+	var synced []time.Duration
+	for range 500 {
+		began := time.Now()
+		writeSynced(f, record)
+		synced = append(synced, time.Since(began))
+	}
+	took := make([]time.Duration, n)
+	var all sync.WaitGroup
+	began = time.Now()
+	for i := range n {
+		due := began.Add(time.Duration(i) * gap)
+		if wait := time.Until(due); wait > 0 {
+			<-time.After(wait)
+		}
+		all.Go(func() {
+			m, err := ao.ParseMessage(raws[i])
+			must(err)
+			_, err = s.unit.Schedule(context.Background(), m.Target(), m)
+			must(err)
+			took[i] = time.Since(due)
+		})
+	}
+	all.Wait()
+	median(took)
+	p99 := took[n*99/100]
+	return makeRow("su schedule p99 at half load (primitive: synced write)", float64(p99)/1e3, float64(median(synced))/1e3, "us", 4)
+}
