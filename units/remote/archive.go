@@ -3,16 +3,24 @@ package remote
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/units"
 )
 
-// archiveFollow is how often a follower of an archive's log looks for more.
-const archiveFollow = 2 * time.Second
+const (
+	// archiveFollow is how often a follower of an archive's log looks for more.
+	archiveFollow = 2 * time.Second
+	// archiveAtOnce is how many entries of a page are fetched at once.
+	archiveAtOnce = 16
+	// maxSettled bounds the listings kept.
+	maxSettled = 64
+)
 
 // NewArchiveLog is the log that Arweave alone holds: what is settled, signed by whom the process's policy names. Where
 // two assignments claim one slot, the lower block counts (§5.6.1), and in one block the gateway's order.
@@ -30,12 +38,20 @@ type archiveLog struct {
 
 // settledLog is the listing of one process: which assignment the index names for each slot.
 type settledLog struct {
+	turn chan struct{} // held by who lists
+
 	lock  sync.Mutex
-	slots []ao.ID            // assignment IDs by slot
-	ahead map[ao.Slot]ao.ID  // listed beyond a gap
-	named map[ao.ID]ao.Slot  // by message, by the index's word
-	seen  map[ao.ID]struct{} // assignments listed
-	floor uint64             // height from which to list again
+	slots []settled           // by slot
+	ahead map[ao.Slot]settled // listed beyond a gap
+	named map[ao.ID]ao.Slot   // by message and assignment, by the index's word
+	seen  map[ao.ID]struct{}  // assignments listed
+	floor uint64              // height from which to list again
+}
+
+// settled is an assignment in the index and the height of its block.
+type settled struct {
+	id     ao.ID
+	height uint64
 }
 
 func (l *archiveLog) of(process ao.ID) *settledLog {
@@ -43,7 +59,12 @@ func (l *archiveLog) of(process ao.ID) *settledLog {
 	defer l.lock.Unlock()
 	s := l.logs[process]
 	if s == nil {
-		s = &settledLog{ahead: map[ao.Slot]ao.ID{}, named: map[ao.ID]ao.Slot{}, seen: map[ao.ID]struct{}{}}
+		if len(l.logs) >= maxSettled {
+			clear(l.logs)
+		}
+		s = &settledLog{
+			turn: make(chan struct{}, 1), ahead: map[ao.Slot]settled{}, named: map[ao.ID]ao.Slot{}, seen: map[ao.ID]struct{}{},
+		}
 		l.logs[process] = s
 	}
 	return s
@@ -56,32 +77,55 @@ func (l *archiveLog) refresh(ctx context.Context, process ao.ID) (*settledLog, e
 		return nil, err
 	}
 	s := l.of(process)
-	s.lock.Lock()
-	defer s.lock.Unlock()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, Refusal(verbLog, ctx.Err())
+	}
 	q := arweave.Query{
 		Owners:    host.Keys,
 		Tags:      []arweave.TagFilter{{Name: "Process", Values: []string{process.String()}}, {Name: "Type", Values: []string{ao.TypeAssignment}}},
-		MinHeight: s.floor, First: arweave.MaxPage, Ascending: true,
+		MinHeight: s.from(), First: arweave.MaxPage, Ascending: true,
 	}
 	for {
 		page, err := l.archive.Query(ctx, q)
 		if err != nil {
 			return nil, Refusal(verbLog, err)
 		}
+		s.lock.Lock()
 		for _, f := range page.Found {
-			if f.Height > 0 { // pending ones are not settled
+			// Pending ones are not settled, and an index may list more than it was asked for.
+			if f.Height > 0 && (f.Owner == "" || slices.Contains(host.Keys, f.Owner)) {
 				s.list(process, f)
 				s.floor = max(s.floor, f.Height)
 			}
-			q.After = f.Cursor
 		}
+		s.lock.Unlock()
 		if !page.HasNext || len(page.Found) == 0 {
 			return s, nil
 		}
+		next := page.Found[len(page.Found)-1].Cursor
+		if next == q.After {
+			return nil, ao.Refuse(verbLog, ao.Corrupt, "the gateway's pages of %s do not end", process)
+		}
+		q.After = next
 	}
 }
 
-// list notes one assignment by its tags; what they say is checked when the item itself is read.
+// from is the height to list from: where the last listing ended or, while something is missing, the beginning, because
+// an index may come upon a lower block later.
+func (s *settledLog) from() uint64 {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if len(s.ahead) > 0 {
+		return 0
+	}
+	return s.floor
+}
+
+// list notes one assignment by its tags; what they say is checked when the item itself is read. The caller holds the
+// lock.
 func (s *settledLog) list(process ao.ID, f arweave.Found) {
 	tags := ao.Tags(f.Tags)
 	slot, err := ao.ParseSlot(tags.Get("Nonce"))
@@ -89,22 +133,33 @@ func (s *settledLog) list(process ao.ID, f arweave.Found) {
 		return
 	}
 	s.seen[f.ID] = struct{}{}
-	if _, taken := s.ahead[slot]; taken || uint64(slot) < uint64(len(s.slots)) {
-		return
-	}
-	s.ahead[slot] = f.ID
 	message := process
 	if id, err := ao.ParseID(tags.Get("Message")); err == nil {
 		message = id
 	}
-	s.named[message], s.named[f.ID] = slot, slot
+	for _, id := range []ao.ID{message, f.ID} {
+		if _, ok := s.named[id]; !ok {
+			s.named[id] = slot
+		}
+	}
+	entry := settled{id: f.ID, height: f.Height}
+	if uint64(slot) < uint64(len(s.slots)) {
+		if f.Height < s.slots[slot].height {
+			s.slots[slot] = entry
+		}
+		return
+	}
+	if old, taken := s.ahead[slot]; !taken || f.Height < old.height {
+		s.ahead[slot] = entry
+	}
 	for {
-		id, ok := s.ahead[ao.Slot(len(s.slots))]
+		next := ao.Slot(len(s.slots))
+		entry, ok := s.ahead[next]
 		if !ok {
 			return
 		}
-		delete(s.ahead, ao.Slot(len(s.slots)))
-		s.slots = append(s.slots, id)
+		delete(s.ahead, next)
+		s.slots = append(s.slots, entry)
 	}
 }
 
@@ -121,61 +176,91 @@ func (l *archiveLog) Next(ctx context.Context, process ao.ID) (ao.Slot, error) {
 	return ao.Slot(len(s.slots)), nil
 }
 
-func (l *archiveLog) Range(ctx context.Context, process ao.ID, from ao.Slot, limit int) ([]ao.Entry, error) {
-	s := l.of(process)
+// page is the assignments listed from a slot on, at most limit.
+func (s *settledLog) page(from ao.Slot, limit int) []settled {
 	s.lock.Lock()
-	known := uint64(len(s.slots))
-	s.lock.Unlock()
-	if uint64(from) >= known {
-		var err error
-		if s, err = l.refresh(ctx, process); err != nil {
-			return nil, err
-		}
-	}
-	s.lock.Lock()
+	defer s.lock.Unlock()
 	lo := min(uint64(from), uint64(len(s.slots)))
 	hi := min(lo+uint64(min(max(limit, 1), maxPage)), uint64(len(s.slots)))
-	ids := append([]ao.ID(nil), s.slots[lo:hi]...)
-	s.lock.Unlock()
-	var out []ao.Entry
-	for i, id := range ids {
-		e, err := l.entry(ctx, id)
+	return slices.Clone(s.slots[lo:hi])
+}
+
+func (l *archiveLog) Range(ctx context.Context, process ao.ID, from ao.Slot, limit int) ([]ao.Entry, error) {
+	listed := l.of(process).page(from, limit)
+	if len(listed) == 0 {
+		s, err := l.refresh(ctx, process)
 		if err != nil {
+			return nil, err
+		}
+		listed = s.page(from, limit)
+	}
+	var out []ao.Entry
+	for bytes := 0; len(listed) > 0 && bytes <= maxPageBytes; {
+		n := min(len(listed), archiveAtOnce)
+		es, err := l.entries(ctx, listed[:n])
+		for _, e := range es {
+			bytes += sizeOf(e)
+		}
+		if out = append(out, es...); err != nil {
 			if len(out) > 0 {
 				break // the next call meets it at its own slot
 			}
 			r := Refusal(verbLog, err)
-			return nil, ao.Refuse(verbLog, r.Code, "slot %d: %s", lo+uint64(i), r.Detail)
+			return nil, ao.Refuse(verbLog, r.Code, "slot %d: %s", from, r.Detail)
 		}
-		out = append(out, e)
+		listed = listed[n:]
+	}
+	return out, nil
+}
+
+// entries reads assignments and their messages, all at once; on an error, that of the first one that cannot be read,
+// it returns those before.
+func (l *archiveLog) entries(ctx context.Context, listed []settled) ([]ao.Entry, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out, errs := make([]ao.Entry, len(listed)), make([]error, len(listed))
+	done := make([]chan struct{}, len(listed))
+	for i, s := range listed {
+		done[i] = make(chan struct{})
+		go func() {
+			defer close(done[i])
+			out[i], errs[i] = l.entry(ctx, s.id)
+		}()
+	}
+	for i := range done {
+		<-done[i]
+		if errs[i] != nil {
+			cancel()
+			for _, rest := range done[i:] {
+				<-rest
+			}
+			return out[:i], errs[i]
+		}
 	}
 	return out, nil
 }
 
 // entry reads an assignment and its message, each checked against its ID and signature.
 func (l *archiveLog) entry(ctx context.Context, id ao.ID) (ao.Entry, error) {
-	get := func(id ao.ID) ([]byte, error) {
+	get := func(id ao.ID) (*ans104.Item, error) {
 		it, err := l.archive.Get(ctx, id)
 		if errors.Is(err, arweave.ErrNotFound) {
 			return nil, ao.Refuse(verbLog, ao.Corrupt, "%s is listed and not served", id)
 		}
-		if err != nil {
-			return nil, err
-		}
-		return it.Raw(), nil
+		return it, err
 	}
-	raw, err := get(id)
+	it, err := get(id)
 	if err != nil {
 		return ao.Entry{}, err
 	}
-	a, err := ao.ParseAssignment(raw)
+	a, err := ao.NewAssignment(it)
 	if err != nil {
 		return ao.Entry{}, err
 	}
-	if raw, err = get(a.Message()); err != nil {
+	if it, err = get(a.Message()); err != nil {
 		return ao.Entry{}, err
 	}
-	m, err := ao.ParseMessage(raw)
+	m, err := ao.NewMessage(it)
 	if err != nil {
 		return ao.Entry{}, err
 	}
@@ -199,6 +284,9 @@ func (l *archiveLog) Find(ctx context.Context, process, message ao.ID) (ao.Slot,
 func (l *archiveLog) Follow(ctx context.Context, process ao.ID, from ao.Slot, visit func(ao.Entry) error) error {
 	for {
 		es, err := l.Range(ctx, process, from, maxPage)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil && !errors.Is(err, &ao.Refusal{Code: ao.ArchiveDown}) {
 			return err
 		}

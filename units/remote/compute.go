@@ -16,6 +16,9 @@ import (
 // computePatience is how long an evaluation may take before its first byte, if the caller's context allows it.
 const computePatience = 10 * time.Minute
 
+// maxPart bounds one frame of a result in bytes.
+const maxPart = 8 << 20
+
 type computeRequest struct {
 	Op      string    `json:"op"` // compute, state or dry-run
 	Process ao.ID     `json:"process"`
@@ -67,9 +70,8 @@ func ServeComputer(node *p2p.Node, c units.Computer) {
 
 // writeResult sends header, claim and result; a large result in several frames.
 func writeResult(st *p2p.Stream, h computeAnswer, claim []byte, r ao.Result) error {
-	const part = 8 << 20
 	b := r.Encode()
-	h.Parts = max(1, (len(b)+part-1)/part)
+	h.Parts = max(1, (len(b)+maxPart-1)/maxPart)
 	if err := writeHeader(st, h); err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func writeResult(st *p2p.Stream, h computeAnswer, claim []byte, r ao.Result) err
 		return err
 	}
 	for range h.Parts {
-		n := min(part, len(b))
+		n := min(maxPart, len(b))
 		if err := st.Write(b[:n]); err != nil {
 			return err
 		}
@@ -110,7 +112,10 @@ func (c computerClient) Compute(ctx context.Context, process ao.ID, slot ao.Slot
 	if a.Claim, err = attest.ParseSigned(claim); err != nil {
 		return units.Answer{}, Refusal(verbCompute, err)
 	}
-	return a, a.Check(c.network, process, slot)
+	if err := a.Check(c.network, process, slot); err != nil {
+		return units.Answer{}, err
+	}
+	return a, nil
 }
 
 func (c computerClient) State(ctx context.Context, process ao.ID) (units.StateInfo, error) {
@@ -147,19 +152,20 @@ func (c *call) result() (h computeAnswer, claim []byte, r ao.Result, err error) 
 	if err := c.header(&h); err != nil {
 		return h, nil, r, short(c.verb, err)
 	}
+	if h.Parts < 1 || h.Parts > (ao.MaxResult+maxPart-1)/maxPart {
+		return h, nil, r, c.malformed("a result of %d parts", h.Parts)
+	}
 	c.patience(time.Minute)
 	if claim, err = c.read(maxHeader); err != nil {
 		return h, nil, r, short(c.verb, err)
 	}
 	var b []byte
 	for range h.Parts {
-		f, err := c.read(0)
+		f, err := c.read(maxPart)
 		if err != nil {
 			return h, nil, r, short(c.verb, err)
 		}
-		if b = append(b, f...); len(b) > ao.MaxResult {
-			return h, nil, r, ao.Refuse(c.verb, ao.TooLarge, "a result of more than %d bytes", ao.MaxResult)
-		}
+		b = append(b, f...)
 	}
 	if r, err = ao.DecodeResult(b); err != nil {
 		return h, nil, r, Refusal(c.verb, err)

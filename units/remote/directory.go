@@ -9,8 +9,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -38,6 +38,7 @@ type Directory struct {
 	mesh    *Mesh
 	archive arweave.Archive
 	store   store.Store
+	settled units.Log // what Arweave has of any process
 	log     *slog.Logger
 
 	lock      sync.Mutex
@@ -51,17 +52,20 @@ type Directory struct {
 const (
 	maxRemembered = 10_000
 	maxModules    = 8
-	maxAsk        = 16 // schedulers asked at once whether they host a process
+	maxAsk        = 64 // schedulers asked whether they host a process
+	askAtOnce     = 16
 )
 
 var _ units.Directory = (*Directory)(nil)
 
 // NewDirectory builds a directory over a mesh. Without a mesh it knows Arweave and the own doors alone.
 func NewDirectory(network, address string, node *p2p.Node, mesh *Mesh, archive arweave.Archive, st store.Store, log *slog.Logger) *Directory {
-	return &Directory{
+	d := &Directory{
 		network: network, address: address, node: node, mesh: mesh, archive: archive, store: st, log: log,
 		processes: map[ao.ID]ao.Process{}, modules: map[ao.ID]ao.Module{}, chosen: map[ao.ID]string{}, given: map[string]int{},
 	}
+	d.settled = NewArchiveLog(archive, d)
+	return d
 }
 
 // SetDoors tells the directory of the peer's own units, which are asked before others. Call it before Run.
@@ -133,7 +137,7 @@ func (d *Directory) remember(p ao.Process) {
 	d.processes[p.ID()] = p
 }
 
-// fetchProcess asks, in this order, our own log, the mesh's schedulers all at once, and Arweave.
+// fetchProcess asks, in this order, our own log, the mesh's schedulers and Arweave.
 func (d *Directory) fetchProcess(ctx context.Context, id ao.ID, own Doors) ([]byte, error) {
 	if own.Log != nil {
 		if es, err := own.Log.Range(ctx, id, 0, 1); err == nil && len(es) == 1 {
@@ -141,13 +145,7 @@ func (d *Directory) fetchProcess(ctx context.Context, id ao.ID, own Doors) ([]by
 		}
 	}
 	if d.mesh != nil {
-		var peers []peer.ID
-		for _, u := range d.mesh.Roster.With(RoleScheduler) {
-			if u.Address != d.address && len(peers) < maxAsk {
-				peers = append(peers, u.Peer)
-			}
-		}
-		if raw := d.askLogs(ctx, id, peers); raw != nil {
+		if raw := d.askLogs(ctx, id, d.schedulers()); raw != nil {
 			return raw, nil
 		}
 	}
@@ -161,13 +159,33 @@ func (d *Directory) fetchProcess(ctx context.Context, id ao.ID, own Doors) ([]by
 	return nil, ao.Refuse("schedule", ao.UnknownProcess, "%s", id)
 }
 
+// schedulers is whom to ask for a process: of very many a random part, so that addresses ground to sort first gain nothing.
+func (d *Directory) schedulers() []peer.ID {
+	var peers []peer.ID
+	for _, u := range d.mesh.Roster.With(RoleScheduler) {
+		if u.Address != d.address {
+			peers = append(peers, u.Peer)
+		}
+	}
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	return peers[:min(len(peers), maxAsk)]
+}
+
 // askLogs takes slot 0 from the first peer that has it.
 func (d *Directory) askLogs(ctx context.Context, id ao.ID, peers []peer.ID) []byte {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make(chan []byte, len(peers))
+	turns := make(chan struct{}, askAtOnce)
 	for _, p := range peers {
 		go func() {
+			select {
+			case turns <- struct{}{}:
+				defer func() { <-turns }()
+			case <-ctx.Done():
+				answers <- nil
+				return
+			}
 			es, err := Log(d.node, p).Range(ctx, id, 0, 1)
 			if err != nil || len(es) != 1 || es[0].Message.ID() != id {
 				answers <- nil
@@ -205,7 +223,7 @@ func (d *Directory) Module(ctx context.Context, id ao.ID) (ao.Module, error) {
 		if m, err = ao.NewModule(it); err != nil {
 			return ao.Module{}, ao.Refuse("compute", ao.BadModule, "%s: %v", id, err)
 		}
-		if err := d.store.PutFile(name, strings.NewReader(string(it.Raw()))); err != nil {
+		if err := d.store.PutFile(name, bytes.NewReader(it.Raw())); err != nil {
 			return ao.Module{}, Refusal("compute", err)
 		}
 	}
@@ -264,7 +282,7 @@ func (d *Directory) Log(ctx context.Context, process ao.ID) (units.Log, error) {
 			return Log(d.node, id), nil
 		}
 	}
-	return NewArchiveLog(d.archive, d), nil
+	return d.settled, nil
 }
 
 // Computer is our own, or one of the mesh's. A process stays with the computer that it was first given to, the one
@@ -289,7 +307,8 @@ func (d *Directory) Computer(_ context.Context, process ao.ID) (units.Computer, 
 }
 
 // rank puts the computer that has the process first, the others by how few they have and then in an order of the
-// process's own, which is the same at every peer.
+// process's own, which is the same at every peer. A computer keeps its processes while its announcement lasts, answering
+// or not; then they go to others.
 func (d *Directory) rank(process ao.ID, us []Unit) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
@@ -308,14 +327,15 @@ func (d *Directory) rank(process ao.ID, us []Unit) {
 	if us[0].Address == own {
 		return
 	}
+	if d.given[own]--; d.given[own] <= 0 {
+		delete(d.given, own)
+	}
 	if len(d.chosen) >= maxRemembered {
 		clear(d.chosen)
 		clear(d.given)
 	}
-	if own == "" { // a computer that is away for a while keeps its processes
-		d.chosen[process] = us[0].Address
-		d.given[us[0].Address]++
-	}
+	d.chosen[process] = us[0].Address
+	d.given[us[0].Address]++
 }
 
 // Messenger is one of the mesh's messengers.
@@ -341,62 +361,4 @@ func (d *Directory) locate(ctx context.Context, address string) (peer.ID, error)
 		}
 	}
 	return "", ao.Refuse("schedule", ao.UnknownUnit, "%s", address)
-}
-
-// failover asks the first computer, and the next when one cannot be reached or is too busy.
-type failover struct {
-	doors []units.Computer
-
-	lock sync.Mutex
-	last string // who answered
-}
-
-// Peer is the peer ID of the computer that answered last.
-func (f *failover) Peer() string {
-	f.lock.Lock()
-	defer f.lock.Unlock()
-	return f.last
-}
-
-func (f *failover) each(ask func(units.Computer) error) error {
-	var err error
-	for _, c := range f.doors {
-		err = ask(c)
-		if err == nil {
-			f.lock.Lock()
-			f.last = units.PeerOf(c)
-			f.lock.Unlock()
-			return nil
-		}
-		var r *ao.Refusal
-		if !errors.As(err, &r) || (r.Code != ao.Unreachable && r.Code != ao.Busy && r.Code != ao.Deadline &&
-			r.Code != ao.Unsupported && r.Code != ao.Contradiction && r.Code != ao.StoreTrouble) {
-			return err
-		}
-	}
-	return err
-}
-
-func (f *failover) Compute(ctx context.Context, process ao.ID, slot ao.Slot) (a units.Answer, err error) {
-	err = f.each(func(c units.Computer) error {
-		a, err = c.Compute(ctx, process, slot)
-		return err
-	})
-	return a, err
-}
-
-func (f *failover) State(ctx context.Context, process ao.ID) (s units.StateInfo, err error) {
-	err = f.each(func(c units.Computer) error {
-		s, err = c.State(ctx, process)
-		return err
-	})
-	return s, err
-}
-
-func (f *failover) DryRun(ctx context.Context, process ao.ID, q ao.Query) (r ao.Result, err error) {
-	err = f.each(func(c units.Computer) error {
-		r, err = c.DryRun(ctx, process, q)
-		return err
-	})
-	return r, err
 }

@@ -16,6 +16,9 @@ import (
 // maxPage is the most entries that one log call answers with.
 const maxPage = 1000
 
+// maxPageBytes ends a page early, after at least one entry.
+const maxPageBytes = 16 << 20
+
 // heartbeat is how often a followed log shows that it is alive; a follower gives up after three missed ones.
 const heartbeat = 5 * time.Second
 
@@ -57,18 +60,28 @@ func ServeLog(node *p2p.Node, l units.Log) {
 			if err != nil {
 				return err
 			}
-			for _, e := range es {
-				if err := writeEntry(st, e); err != nil {
-					return err
-				}
-			}
-			return nil
+			return writePage(st, es)
 		case "follow":
 			return serveFollow(ctx, l, h, st)
 		}
 		return ao.Refuse(verbLog, ao.Unsupported, "no such operation")
 	})
 }
+
+func writePage(st *p2p.Stream, es []ao.Entry) error {
+	bytes := 0
+	for _, e := range es {
+		if bytes += sizeOf(e); bytes > maxPageBytes && bytes > sizeOf(e) {
+			return nil
+		}
+		if err := writeEntry(st, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sizeOf(e ao.Entry) int { return len(e.Assignment.Raw()) + len(e.Message.Raw()) }
 
 // serveFollow sends entries as they come and heartbeats between them, until the reader goes away.
 func serveFollow(ctx context.Context, l units.Log, h logRequest, st *p2p.Stream) error {
@@ -150,7 +163,7 @@ func (c logClient) Range(ctx context.Context, process ao.ID, from ao.Slot, limit
 	}
 	defer call.close()
 	var out []ao.Entry
-	for len(out) < limit {
+	for bytes := 0; len(out) < limit && bytes <= maxPageBytes; {
 		e, ok, err := call.entry()
 		if errors.Is(err, io.EOF) {
 			break
@@ -158,10 +171,10 @@ func (c logClient) Range(ctx context.Context, process ao.ID, from ao.Slot, limit
 		if err != nil {
 			return nil, err
 		}
-		if !ok || e.Assignment.Process() != process {
-			return nil, ao.Refuse(verbLog, ao.BadLog, "slot %d: not what was asked for", from+ao.Slot(len(out)))
+		if want := from + ao.Slot(len(out)); !ok || e.Assignment.Process() != process || e.Assignment.Nonce() != want {
+			return nil, ao.Refuse(verbLog, ao.BadLog, "slot %d: not what was asked for", want)
 		}
-		out = append(out, e)
+		out, bytes = append(out, e), bytes+sizeOf(e)
 	}
 	return out, nil
 }
@@ -170,13 +183,19 @@ func (c logClient) Range(ctx context.Context, process ao.ID, from ao.Slot, limit
 func (c logClient) Follow(ctx context.Context, process ao.ID, from ao.Slot, visit func(ao.Entry) error) error {
 	for pause := time.Duration(0); ; {
 		started := from
-		err := c.follow(ctx, process, &from, visit)
+		var own error // visit's, whatever it is
+		err := c.follow(ctx, process, &from, func(e ao.Entry) error {
+			own = visit(e)
+			return own
+		})
 		var r *ao.Refusal
 		switch {
+		case own != nil:
+			return own
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case !errors.As(err, &r):
-			return err // visit's own
+			return err
 		case r.Code != ao.Unreachable && r.Code != ao.Deadline && r.Code != ao.Busy:
 			return err
 		}

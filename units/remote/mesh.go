@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -49,10 +50,10 @@ func NewMesh(node *p2p.Node, network string, signer ans104.Signer, name string, 
 		return nil, err
 	}
 	serve(node, verbUnits, func(_ context.Context, _ struct{}, st *p2p.Stream) error {
-		for i, u := range m.Roster.With("") {
-			if i == maxSnapshot {
-				break
-			}
+		us := m.Roster.With("")
+		// Of a roster that does not fit any part will do, but not the same one always: addresses can be ground.
+		rand.Shuffle(len(us), func(i, j int) { us[i], us[j] = us[j], us[i] })
+		for _, u := range us[:min(len(us), maxSnapshot)] {
 			if err := st.Write(u.raw); err != nil {
 				return err
 			}
@@ -105,8 +106,8 @@ func (m *Mesh) Run(ctx context.Context) error {
 func (m *Mesh) announce(ctx context.Context) {
 	now := time.Now()
 	m.own.Addrs, m.own.Sequence, m.own.Expires = m.node.Addrs(), now.UnixMilli(), now.Add(announceLife)
-	if len(m.own.Addrs) > 16 {
-		m.own.Addrs = m.own.Addrs[:16]
+	if len(m.own.Addrs) > maxAddrs {
+		m.own.Addrs = m.own.Addrs[:maxAddrs]
 	}
 	raw, err := SignUnit(m.signer, m.Roster.network, m.own)
 	if err != nil {

@@ -13,8 +13,15 @@ import (
 	"github.com/aopeer/aopeer/units"
 )
 
-// pushPatience is how long a messenger waits for a scheduler on behalf of a caller without a deadline.
-const pushPatience = 30 * time.Second
+const (
+	// pushPatience is how long a messenger waits for a scheduler on behalf of a caller without a deadline, maxPatience
+	// the most for one with a deadline.
+	pushPatience = 30 * time.Second
+	maxPatience  = 2 * time.Minute
+	// pushGrace is how long beyond a caller's deadline the answer may take: the messenger keeps the deadline and then
+	// says that the message is queued, which is what the caller needs to know.
+	pushGrace = 5 * time.Second
+)
 
 type pushRequest struct {
 	Patience int64 `json:"patience"` // milliseconds that the caller will wait
@@ -35,7 +42,7 @@ func ServeMessenger(node *p2p.Node, m units.Messenger) {
 		if err != nil {
 			return err
 		}
-		patience := min(max(time.Duration(h.Patience)*time.Millisecond, time.Second), 2*time.Minute)
+		patience := time.Duration(min(max(h.Patience, 0), maxPatience.Milliseconds())) * time.Millisecond
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		a, err := m.Push(ctx, msg)
@@ -92,16 +99,21 @@ func Messenger(node *p2p.Node, to peer.ID) units.Messenger {
 type messengerClient struct{ client }
 
 func (c messengerClient) Push(ctx context.Context, m ao.Message) (ao.Assignment, error) {
+	if ctx.Err() != nil {
+		return ao.Assignment{}, Refusal(verbPush, ctx.Err())
+	}
 	patience := pushPatience
 	if d, ok := ctx.Deadline(); ok {
 		patience = time.Until(d)
 	}
+	ctx, cancel := pastDeadline(ctx, pushGrace)
+	defer cancel()
 	call, err := c.open(ctx, verbPush, pushRequest{Patience: patience.Milliseconds()}, m.Raw())
 	if err != nil {
 		return ao.Assignment{}, err
 	}
 	defer call.close()
-	call.patience(patience + 5*time.Second)
+	call.patience(min(patience, maxPatience) + pushGrace)
 	raw, err := call.read(maxHeader)
 	if err != nil {
 		return ao.Assignment{}, short(verbPush, err)
@@ -114,6 +126,21 @@ func (c messengerClient) Push(ctx context.Context, m ao.Message) (ao.Assignment,
 		return ao.Assignment{}, ao.Refuse(verbPush, ao.BadLog, "the assignment is for something else")
 	}
 	return a, nil
+}
+
+// pastDeadline is ctx with its deadline moved; if it is cancelled, the new one ends at once.
+func pastDeadline(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	out, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(by))
+	stop := context.AfterFunc(ctx, func() {
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			cancel()
+		}
+	})
+	return out, func() { stop(); cancel() }
 }
 
 func (c messengerClient) Hops(ctx context.Context, message ao.ID, visit func(units.Hop) error) error {
@@ -138,6 +165,8 @@ func (c messengerClient) Hops(ctx context.Context, message ao.ID, visit func(uni
 		if err := unmarshal(verbHops, b, &h); err != nil {
 			return err
 		}
+		h.Word, h.Peer, h.Parent = printable(h.Word, 16), printable(h.Peer, 64), printable(h.Parent, 64)
+		h.Digest, h.Note = printable(h.Digest, 64), printable(h.Note, 600)
 		if err := visit(h); err != nil {
 			return err
 		}

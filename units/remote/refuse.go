@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/aopeer/aopeer/ao"
@@ -20,7 +21,8 @@ type mapped struct {
 	code ao.Code
 }
 
-// sentinels maps every error that the lower floors export. The first that matches counts.
+// sentinels maps every error that the lower floors export. The first that matches counts: an error that wraps another
+// stands before it.
 func sentinels() []mapped {
 	return []mapped{
 		{ao.ErrNotAO, ao.NotAO},
@@ -36,12 +38,14 @@ func sentinels() []mapped {
 		{ao.ErrOrder, ao.BadLog},
 		{ao.ErrOtherLog, ao.BadLog},
 		{ao.ErrMismatch, ao.BadLog},
+		{ErrUnit, ao.Malformed},
 		{attest.ErrContradiction, ao.Contradiction},
 		{attest.ErrClaim, ao.BadClaim},
 		{attest.ErrProof, ao.BadClaim},
 		{wasmvm.ErrFormat, ao.BadFormat},
 		{wasmvm.ErrModule, ao.BadModule},
 		{wasmvm.ErrLimit, ao.TooLarge},
+		{wasmvm.ErrImage, ao.BadState},
 		{arweave.ErrNotFound, ao.UnknownMessage},
 		{arweave.ErrCorrupt, ao.Corrupt},
 		{arweave.ErrUnavailable, ao.ArchiveDown},
@@ -79,6 +83,19 @@ func sentinels() []mapped {
 		{ans104.ErrMalleable, ao.BadSignature},
 		{ans104.ErrSignature, ao.BadSignature},
 		{ans104.ErrKey, ao.BadSignature},
+		{ans104.ErrTagCount, ao.BadTags},
+		{ans104.ErrTagBytes, ao.BadTags},
+		{ans104.ErrTagEncoding, ao.BadTags},
+		{ans104.ErrTooManyItems, ao.TooLarge},
+		{ans104.ErrDepth, ao.TooLarge},
+		{ans104.ErrTooShort, ao.Malformed},
+		{ans104.ErrSignatureType, ao.Malformed},
+		{ans104.ErrPresence, ao.Malformed},
+		{ans104.ErrTarget, ao.Malformed},
+		{ans104.ErrAnchor, ao.Malformed},
+		{ans104.ErrID, ao.Malformed},
+		{ans104.ErrBundle, ao.Malformed},
+		{ans104.ErrSkipBundle, ao.Internal},
 		{context.DeadlineExceeded, ao.Deadline},
 		{context.Canceled, ao.Deadline},
 	}
@@ -111,20 +128,31 @@ func toWire(hop string, err error) error {
 	return p2p.Refuse(r.Hop+"/"+string(r.Code), r.Detail)
 }
 
+// fromWire is a peer's refusal as one of ours: a code that is not in the table says no more than that it refused.
 func fromWire(hop string, w *p2p.Refused) *ao.Refusal {
 	at, code, ok := strings.Cut(w.Code, "/")
 	if !ok {
 		at, code = hop, w.Code
 	}
-	return ao.Refuse(oneWord(at), ao.Code(oneWord(code)), "%s", w.Detail)
+	if !isWord(at) {
+		at = hop
+	}
+	if !isCode(ao.Code(code)) {
+		return ao.Refuse(at, ao.Internal, "the peer refused for a reason unknown here, %.64q: %s", code, w.Detail)
+	}
+	return ao.Refuse(at, ao.Code(code), "%s", w.Detail)
 }
 
-// oneWord keeps a stranger's word to what the table's words look like.
-func oneWord(s string) string {
+// isWord says whether a stranger's hop looks like one of ours.
+func isWord(s string) bool {
 	for _, c := range s {
 		if (c < 'a' || c > 'z') && c != '-' {
-			return "unknown"
+			return false
 		}
 	}
-	return s
+	return s != "" && len(s) <= 16
+}
+
+func isCode(c ao.Code) bool {
+	return slices.ContainsFunc(ao.Reasons(), func(r ao.Reason) bool { return r.Code == c })
 }

@@ -15,7 +15,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -61,19 +64,31 @@ func (c client) open(ctx context.Context, verb string, header any, frames ...[]b
 		return nil, ao.Refuse(verb, ao.Internal, "%v", err)
 	}
 	s, err := c.node.Open(ctx, c.to, verb, Version)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // it is not the peer's fault
+	}
 	if err != nil {
 		return nil, Refusal(verb, err)
 	}
 	out := &call{verb: verb, stream: s}
 	for _, f := range append([][]byte{h}, frames...) {
 		if err := s.Write(f); err != nil {
-			return nil, out.fail(err)
+			return nil, out.unsent(err)
 		}
 	}
 	if err := s.CloseWrite(); err != nil {
-		return nil, out.fail(err)
+		return nil, out.unsent(err)
 	}
 	return out, nil
+}
+
+// unsent is why a request could not be sent: the peer's refusal, if it has sent one without reading to the end.
+func (c *call) unsent(err error) error {
+	var refused *p2p.Refused
+	if _, answer := c.stream.Read(maxHeader); errors.As(answer, &refused) {
+		err = answer
+	}
+	return c.fail(err)
 }
 
 // patience sets how long the next frame may take; 0 is as long as the context allows.
@@ -98,10 +113,15 @@ func (c *call) header(v any) error {
 		return err
 	}
 	if err := json.Unmarshal(f, v); err != nil {
-		c.stream.Reset(p2p.CodeMalformed)
-		return ao.Refuse(c.verb, ao.Malformed, "the answer's header: %v", err)
+		return c.malformed("the answer's header: %v", err)
 	}
 	return nil
+}
+
+// malformed gives the call up because the answer makes no sense.
+func (c *call) malformed(format string, args ...any) error {
+	c.stream.Reset(p2p.CodeMalformed)
+	return ao.Refuse(c.verb, ao.Malformed, format, args...)
 }
 
 func (c *call) fail(err error) error {
@@ -135,6 +155,19 @@ func serve[H any](node *p2p.Node, verb string, handle func(ctx context.Context, 
 		}
 		return nil
 	})
+}
+
+// printable is a stranger's text as it may be shown: one line, without control characters, of at most max bytes.
+func printable(s string, max int) string {
+	if len(s) > max {
+		s = s[:max]
+	}
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func writeHeader(s *p2p.Stream, v any) error {

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -29,10 +31,12 @@ var ErrUnit = errors.New("not an announcement of a unit on this network")
 
 const (
 	typeUnit  = "Unit"
-	maxUnit   = 8 << 10         // bytes of an announcement
-	maxAhead  = 2 * time.Minute // how far in the future a sequence number may lie
-	maxLife   = 24 * time.Hour
+	maxUnit   = 8 << 10          // bytes of an announcement
+	maxAhead  = 2 * time.Minute  // how far in the future a sequence number may lie
+	maxLife   = 15 * time.Minute // how long an announcement may hold: those of a flood are gone soon
 	maxRoster = 4096
+	maxRoles  = 8
+	maxAddrs  = 16
 )
 
 // Unit is what a unit says of itself: who it is, what it does and where it listens. It is signed by the unit key,
@@ -97,10 +101,23 @@ func ParseUnit(network string, raw []byte) (Unit, error) {
 	var body unitBody
 	seq, err1 := strconv.ParseInt(tags.Get("Sequence"), 10, 64)
 	exp, err2 := strconv.ParseInt(tags.Get("Expires"), 10, 64)
-	if err := errors.Join(err1, err2, json.Unmarshal(it.Data(), &body)); err != nil || len(body.Addrs) > 16 || len(u.Roles) > 8 {
-		return Unit{}, ErrUnit
+	if err := errors.Join(err1, err2, json.Unmarshal(it.Data(), &body)); err != nil {
+		return Unit{}, fmt.Errorf("%w: %w", ErrUnit, err)
 	}
-	u.Name, u.Addrs, u.Sequence, u.Expires = fmt.Sprintf("%.32s", body.Name), body.Addrs, seq, time.UnixMilli(exp)
+	if len(body.Addrs) > maxAddrs || len(u.Roles) > maxRoles {
+		return Unit{}, fmt.Errorf("%w: %d addresses, %d roles", ErrUnit, len(body.Addrs), len(u.Roles))
+	}
+	for _, role := range u.Roles {
+		if !isWord(role) {
+			return Unit{}, fmt.Errorf("%w: role %.16q", ErrUnit, role)
+		}
+	}
+	for _, a := range body.Addrs {
+		if _, err := multiaddr.NewMultiaddr(a); err != nil {
+			return Unit{}, fmt.Errorf("%w: %w", ErrUnit, err)
+		}
+	}
+	u.Name, u.Addrs, u.Sequence, u.Expires = printable(body.Name, 32), body.Addrs, seq, time.UnixMilli(exp)
 	if err := it.Verify(); err != nil {
 		return Unit{}, err
 	}
@@ -174,11 +191,6 @@ func (r *Roster) With(role string) []Unit {
 			out = append(out, u)
 		}
 	}
-	slices.SortFunc(out, func(a, b Unit) int {
-		if a.Address < b.Address {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b Unit) int { return cmp.Compare(a.Address, b.Address) })
 	return out
 }
