@@ -17,6 +17,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync/atomic"
 )
 
 // Sizes of the fixed fields of an item.
@@ -37,6 +38,8 @@ type Item struct {
 	// Where fields begin in raw; an absent target or anchor has no bytes.
 	owner, target, anchor, tagBytes, data int
 	hasTarget, hasAnchor                  bool
+
+	verified atomic.Bool // the signature was found valid once; raw never changes, so it still is
 }
 
 // Parse reads one item, which must be the whole of raw. It checks structure and the form of the public

@@ -61,15 +61,36 @@ func listHash(n int) [48]byte {
 }
 
 func foldBlob(acc [48]byte, blob []byte) [48]byte {
+	if len(blob) == 0 {
+		return fold(acc, [48]byte([]byte(emptyBlob)))
+	}
 	sum := sha512.Sum384(blob)
 	return fold(acc, blobHash(int64(len(blob)), &sum))
 }
 
 // blobHash is the deep hash of a blob of n bytes whose SHA-384 is sum.
 func blobHash(n int64, sum *[48]byte) [48]byte {
-	var buf [32]byte
-	tag := sha512.Sum384(strconv.AppendInt(append(buf[:0], "blob"...), n, 10))
-	return fold(tag, *sum)
+	return fold(blobTag(n), *sum)
+}
+
+// emptyBlob is the deep hash of a blob of no bytes: of a target or anchor that is absent.
+const emptyBlob = "\xfb\xf0\x0c\xc4\x44\xf5\xfe\xa9\xdc\x3b\xed\xf6\x2a\x13\xfb\xa8\xae\x87\xe7\x44\x5f\xc9\x10\x56" +
+	"\x7a\x23\xbe\xc4\xeb\x82\xfa\xdb\x11\x43\xc4\x33\x06\x93\x14\xd8\x36\x29\x83\xdc\x3c\x2e\x4a\x38"
+
+// blobTag is SHA-384 of "blob" and the length in decimal. That of the lengths which fixed fields have is known.
+func blobTag(n int64) (tag [48]byte) {
+	switch n {
+	case 32:
+		copy(tag[:], "\x3d\x4f\xc9\xab\xdc\x35\x97\x0f\x56\x9f\x7d\x3d\x9e\x2b\xa3\x07\xf6\x2b\x5e\x56\xa3\x02\x55\xc9"+
+			"\xbf\x76\x4a\x74\xf3\x98\xf4\x5d\x9b\x4d\x93\xe2\x9a\x38\x98\xb0\xf8\x27\x65\xad\xc9\x3f\x96\xe4")
+	case rsaLen:
+		copy(tag[:], "\xd8\x3c\x5c\x22\xfb\xc9\xb3\xf9\x42\xdc\x20\xa8\x4a\xd5\x74\x2b\x84\x7b\x42\x2b\x99\x9b\xff\x93"+
+			"\xaa\xfa\xc1\xfd\xfc\x2b\xe5\x65\x63\xb1\x21\xad\x05\xeb\x92\x0d\x60\xa7\x65\x03\x49\x67\xbd\x8c")
+	default:
+		var buf [32]byte
+		tag = sha512.Sum384(strconv.AppendInt(append(buf[:0], "blob"...), n, 10))
+	}
+	return tag
 }
 
 func fold(a, b [48]byte) [48]byte {

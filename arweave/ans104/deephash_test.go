@@ -25,7 +25,7 @@ func slowDeepHash(chunks ...[]byte) []byte {
 }
 
 func TestDeepHash(t *testing.T) {
-	lists := [][][]byte{{}, {nil}, {[]byte("a")}, {[]byte("a"), nil, make([]byte, 1000)}, make([][]byte, 12)}
+	lists := [][][]byte{{}, {nil}, {[]byte("a")}, {[]byte("a"), nil, make([]byte, 1000)}, make([][]byte, 12), {make([]byte, 32), make([]byte, 512), make([]byte, 31)}}
 	for _, l := range lists {
 		if got := DeepHash(l...); !bytes.Equal(got[:], slowDeepHash(l...)) {
 			t.Errorf("deep hash of %x is %x", l, got)

@@ -73,6 +73,7 @@ func (b *ed25519Batch) verify(items []*Item, errs []error) {
 	_, valid := b.verifier.Verify(nil)
 	for j, i := range b.at {
 		if valid[j] {
+			items[i].verified.Store(true)
 			continue
 		}
 		err := ErrSignature

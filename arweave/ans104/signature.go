@@ -79,12 +79,17 @@ func checkOwner(t SignatureType, owner []byte) error {
 }
 
 // Verify checks the signature against the owner and every other field. Its error is nil if the item is
-// what its owner signed, and otherwise wraps ErrSignature or ErrMalleable.
+// what its owner signed, and otherwise wraps ErrSignature or ErrMalleable. An item that was found valid, or was just
+// signed, costs nothing to verify again.
 func (it *Item) Verify() error {
+	if it.verified.Load() {
+		return nil
+	}
 	message := it.DeepHash()
 	if err := verify(it.typ, it.Owner(), message[:], it.Signature()); err != nil {
 		return fmt.Errorf("verify item %s: %w", it.id, err)
 	}
+	it.verified.Store(true)
 	return nil
 }
 
@@ -115,6 +120,9 @@ func VerifyBatch(items []*Item) []error {
 	errs := make([]error, len(items))
 	batch := newEd25519Batch(min(len(items), batchLen))
 	for i, it := range items {
+		if it.verified.Load() {
+			continue
+		}
 		if it.typ != Ed25519 && it.typ != Solana {
 			errs[i] = it.Verify()
 			continue

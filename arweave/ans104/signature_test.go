@@ -235,3 +235,33 @@ func TestSignatureTypeString(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifiedOnce makes sure that only a signature that was found valid is taken as such, and by every way to find out.
+func TestVerifiedOnce(t *testing.T) {
+	for _, s := range testSigners(t) {
+		signed := mustSign(t, s, fullFields())
+		if !signed.verified.Load() {
+			t.Errorf("%s: a signed item is not known to be valid", s.Type())
+		}
+		for _, check := range []func(*Item) error{(*Item).Verify, func(it *Item) error { return VerifyBatch([]*Item{it})[0] }} {
+			good, err := Parse(bytes.Clone(signed.Raw()))
+			if err != nil || good.verified.Load() {
+				t.Fatalf("%s: a parsed item counts as verified, %v", s.Type(), err)
+			}
+			raw := bytes.Clone(signed.Raw())
+			raw[len(raw)-1] ^= 1
+			bad, err := Parse(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := check(good); err != nil || !good.verified.Load() {
+					t.Errorf("%s: a valid item is refused: %v", s.Type(), err)
+				}
+				if err := check(bad); !errors.Is(err, ErrSignature) || bad.verified.Load() {
+					t.Errorf("%s: a changed item gets %v", s.Type(), err)
+				}
+			}
+		}
+	}
+}
