@@ -190,3 +190,12 @@ func TestRefusalsCrossTheWire(t *testing.T) {
 		}
 	}
 }
+
+func FuzzRefusal(f *testing.F) {
+	f.Add("compute/busy", "why")
+	f.Add("compute/nonsense", "\x1b[31m")
+	f.Add("///", "")
+	f.Fuzz(func(t *testing.T, code, detail string) {
+		enumerated(t, fromWire("log", &p2p.Refused{Code: code, Detail: detail}))
+	})
+}
