@@ -8,8 +8,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// sweepEvery is after how many departures idle peers are forgotten.
-const sweepEvery = 1024
+const (
+	// sweepEvery is after how many departures, and maxShares at how many peers, idle ones are forgotten.
+	sweepEvery = 1024
+	maxShares  = 4096
+)
 
 // admission bounds how many streams one peer has served at once and how fast it opens them.
 type admission struct {
@@ -35,6 +38,9 @@ func (a *admission) enter(id peer.ID, now time.Time) bool {
 	defer a.lock.Unlock()
 	s, ok := a.peers[id]
 	if !ok {
+		if len(a.peers) >= maxShares {
+			a.sweep(now)
+		}
 		s = &share{bucket: rate.NewLimiter(rate.Limit(a.limits.CallsPerSecond), a.limits.CallBurst)}
 		a.peers[id] = s
 	}
@@ -50,10 +56,13 @@ func (a *admission) leave(id peer.ID, now time.Time) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
 	a.peers[id].streams--
-	if a.leaves++; a.leaves < sweepEvery {
-		return
+	if a.leaves++; a.leaves >= sweepEvery {
+		a.sweep(now)
 	}
-	// A peer whose bucket is full again is as good as a new one.
+}
+
+// sweep forgets peers whose bucket is full again: they are as good as new ones.
+func (a *admission) sweep(now time.Time) {
 	a.leaves = 0
 	for id, s := range a.peers {
 		if s.streams == 0 && s.bucket.TokensAt(now) >= float64(a.limits.CallBurst) {

@@ -28,6 +28,8 @@ type Config struct {
 	// Bootstrap are full /p2p/ multiaddrs of peers to join the network through. They are redialled when connections
 	// run low.
 	Bootstrap []string
+	// Deny lists who is never talked to: peer IDs, IP addresses, and subnets like 192.0.2.0/24.
+	Deny []string
 	// Network names the network: 1 to 32 characters of a-z, 0-9 and "-". It is part of every protocol ID, topic and
 	// DHT key.
 	Network string
@@ -165,6 +167,9 @@ func (c Config) Validate() error {
 		return err
 	}
 	if _, err := parsePeers(c.Bootstrap); err != nil {
+		return err
+	}
+	if _, err := newGate(c.Deny); err != nil {
 		return err
 	}
 	return c.Limits.validate()

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -27,7 +26,6 @@ const (
 
 	// refusedFor is how long a peer of another network is not talked to.
 	refusedFor = time.Minute
-	maxRefused = 4096
 	// inboundGrace lets the dialling side learn from our identification that it dialled another network, before
 	// the connection breaks under its hands.
 	inboundGrace = 2 * time.Second
@@ -70,6 +68,11 @@ func (n *Node) helloID() protocol.ID {
 	return protocol.ID("/ao/" + n.config.Network + "/" + helloVerb + "/" + WireVersion)
 }
 
+// ownID is the protocol ID of a part of this package.
+func (n *Node) ownID(name string) protocol.ID {
+	return protocol.ID("/ao/" + n.config.Network + "/" + name + "/" + WireVersion)
+}
+
 // belongs says whether a peer has identified itself as one of our network.
 func (n *Node) belongs(id peer.ID) bool {
 	found, err := n.host.Peerstore().SupportsProtocols(id, n.helloID())
@@ -86,6 +89,9 @@ func (n *Node) members() []peer.ID {
 func (n *Node) connect(ctx context.Context, info peer.AddrInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, n.config.Limits.Timeout)
 	defer cancel()
+	if err := n.gated(info.ID); err != nil {
+		return fmt.Errorf("connect to %s: %w", info.ID, err)
+	}
 	if err := n.host.Connect(ctx, info); err != nil {
 		return fmt.Errorf("connect to %s: %w", info.ID, n.dialError(info.ID, err))
 	}
@@ -225,51 +231,3 @@ func subscribe(h host.Host) (event.Subscription, error) {
 		new(event.EvtPeerConnectednessChanged),
 	}, eventbus.BufSize(1024), eventbus.Name("ao"))
 }
-
-// gate is the connection gater: no peers of other networks for a while, and none whose key is not Ed25519.
-type gate struct {
-	lock sync.Mutex // owns what follows
-	out  map[peer.ID]time.Time
-}
-
-func newGate() *gate { return &gate{out: make(map[peer.ID]time.Time)} }
-
-func (g *gate) refuse(id peer.ID, now time.Time) {
-	g.lock.Lock()
-	defer g.lock.Unlock()
-	if len(g.out) >= maxRefused {
-		for other, until := range g.out {
-			if now.After(until) || len(g.out) >= maxRefused {
-				delete(g.out, other)
-			}
-		}
-	}
-	g.out[id] = now.Add(refusedFor)
-}
-
-func (g *gate) refused(id peer.ID, now time.Time) bool {
-	g.lock.Lock()
-	defer g.lock.Unlock()
-	until, ok := g.out[id]
-	return ok && now.Before(until)
-}
-
-// InterceptPeerDial implements connmgr.ConnectionGater.
-func (g *gate) InterceptPeerDial(id peer.ID) bool { return !g.refused(id, time.Now()) }
-
-// InterceptAddrDial implements connmgr.ConnectionGater.
-func (g *gate) InterceptAddrDial(peer.ID, multiaddr.Multiaddr) bool { return true }
-
-// InterceptAccept implements connmgr.ConnectionGater.
-func (g *gate) InterceptAccept(network.ConnMultiaddrs) bool { return true }
-
-// InterceptSecured implements connmgr.ConnectionGater.
-func (g *gate) InterceptSecured(_ network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
-	if _, err := KeyFromPeerID(id); err != nil {
-		return false
-	}
-	return !g.refused(id, time.Now())
-}
-
-// InterceptUpgraded implements connmgr.ConnectionGater.
-func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }

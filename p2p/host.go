@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -50,6 +51,8 @@ func (n *Node) open(ctx context.Context, tasks *sync.WaitGroup) (func(), error) 
 		}
 		n.host = h
 		undo.add(func() { _ = h.Close() })
+	} else {
+		n.gateGivenHost(&undo)
 	}
 
 	events, err := subscribe(n.host)
@@ -104,7 +107,7 @@ func (n *Node) newHost() (host.Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrKey, err)
 	}
-	manager, err := newResourceManager(n.config.Limits)
+	manager, err := newResourceManager(n.config.Limits, n.helloID(), n.ownID("kad"), n.ownID("meshsub"))
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +145,7 @@ func (n *Node) newHost() (host.Host, error) {
 
 // newResourceManager turns our limits into libp2p's, every scope named: nothing is left to its guesses about the
 // machine, because many nodes may share one process.
-func newResourceManager(l Limits) (network.ResourceManager, error) {
+func newResourceManager(l Limits, hello, kad, meshsub protocol.ID) (network.ResourceManager, error) {
 	// A peer's streams: those we serve it, as many that we opened to it, and libp2p's own.
 	own := rcmgr.LimitVal(l.StreamsPerPeer + 64)
 	conns := rcmgr.LimitVal(l.Conns)
@@ -172,14 +175,29 @@ func newResourceManager(l Limits) (network.ResourceManager, error) {
 	verbOfPeer := rcmgr.ResourceLimits{
 		Streams: 2 * own, StreamsInbound: own, StreamsOutbound: own, Memory: memory / 4,
 	}
-	limits := rcmgr.PartialLimitConfig{
+	configured := rcmgr.PartialLimitConfig{
 		System: whole, Transient: transient, AllowlistedSystem: whole, AllowlistedTransient: transient,
 		ServiceDefault: verb, ServicePeerDefault: verbOfPeer,
 		ProtocolDefault: verb, ProtocolPeerDefault: verbOfPeer,
 		PeerDefault: one,
-		Conn:        rcmgr.ResourceLimits{Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1, Memory: memory / 4},
-		Stream:      rcmgr.ResourceLimits{Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: frame},
-	}.Build(rcmgr.DefaultLimits.Scale(0, 0))
+		Protocol:    map[protocol.ID]rcmgr.ResourceLimits{}, ProtocolPeer: map[protocol.ID]rcmgr.ResourceLimits{},
+		Conn:   rcmgr.ResourceLimits{Conns: 1, ConnsInbound: 1, ConnsOutbound: 1, FD: 1, Memory: memory / 4},
+		Stream: rcmgr.ResourceLimits{Streams: 1, StreamsInbound: 1, StreamsOutbound: 1, Memory: frame},
+	}
+	// The protocols that keep the mesh together get a share that no verb can take from them, and no more than they need:
+	// a ping and an identification at a time, one gossip stream each way (and its successor), parallel DHT queries.
+	for name, most := range map[protocol.ID]rcmgr.LimitVal{
+		hello: 8, identify.ID: 8, identify.IDPush: 8, meshsub: 4, kad: 32,
+	} {
+		configured.ProtocolPeer[name] = rcmgr.ResourceLimits{
+			Streams: 2 * most, StreamsInbound: most, StreamsOutbound: most, Memory: memory / 16,
+		}
+		every := min(most*conns, streams)
+		configured.Protocol[name] = rcmgr.ResourceLimits{
+			Streams: 2 * every, StreamsInbound: every, StreamsOutbound: every, Memory: memory / 4,
+		}
+	}
+	limits := configured.Build(rcmgr.DefaultLimits.Scale(0, 0))
 	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),
 		rcmgr.WithMetricsDisabled(),
 		// Loopback stays exempt through the prefix limits that libp2p sets by default.

@@ -86,7 +86,7 @@ func (n *Node) redial(ctx context.Context, backoffs map[peer.ID]backoff) {
 	consider := func(info peer.AddrInfo, limit time.Duration) {
 		if _, taken := longest[info.ID]; taken || info.ID == n.id || len(due) >= dialsAtOnce ||
 			n.host.Network().Connectedness(info.ID) == network.Connected ||
-			n.gate.refused(info.ID, now) || now.Before(backoffs[info.ID].next) {
+			n.gated(info.ID) != nil || now.Before(backoffs[info.ID].next) {
 			return
 		}
 		longest[info.ID] = limit

@@ -80,10 +80,14 @@ func New(config Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	gate, err := newGate(config.Deny)
+	if err != nil {
+		return nil, err
+	}
 	n := &Node{
 		config: config, id: id, listen: listen, bootstrap: bootstrap,
 		store: config.Datastore, log: config.Log.With("peer", id.String()),
-		gate: newGate(), admit: newAdmission(config.Limits), offers: newProvisions(),
+		gate: gate, admit: newAdmission(config.Limits), offers: newProvisions(),
 		started: make(chan struct{}), ready: make(chan struct{}), gone: make(chan struct{}),
 		wake:     make(chan struct{}, 1),
 		handlers: make(map[string]Handler), topics: make(map[string]*Topic),

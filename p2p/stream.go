@@ -105,6 +105,9 @@ func (n *Node) Open(ctx context.Context, to peer.ID, verb, version string) (*Str
 	limits := n.config.Limits
 	dial, cancel := context.WithTimeout(ctx, limits.Timeout)
 	defer cancel()
+	if err := n.gated(to); err != nil {
+		return nil, fmt.Errorf("open %s to %s: %w", verb, to, err)
+	}
 	if err := n.locate(dial, to); err != nil {
 		return nil, fmt.Errorf("open %s to %s: %w", verb, to, err)
 	}
@@ -146,8 +149,8 @@ func (n *Node) dialError(to peer.ID, err error) error {
 	switch {
 	case errors.As(err, &reset) && reset.Remote:
 		return streamError(err)
-	case n.gate.refused(to, time.Now()):
-		return fmt.Errorf("%w: %w", ErrOtherNetwork, err)
+	case n.gated(to) != nil:
+		return fmt.Errorf("%w: %w", n.gated(to), err)
 	case errors.As(err, &unsupported):
 		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	case errors.Is(err, context.Canceled):

@@ -68,6 +68,7 @@ func (n *Node) openPubsub(ctx context.Context, undo *closers) error {
 		pubsub.WithPeerOutboundQueueSize(256),
 		pubsub.WithValidateQueueSize(limits.ValidationQueue),
 		pubsub.WithValidateThrottle(16*limits.Validations),
+		pubsub.WithPeerScore(scoring()),
 	)
 	if err != nil {
 		return fmt.Errorf("start gossip: %w", err)
@@ -126,6 +127,9 @@ func (t *Topic) join() error {
 	}
 	if t.topic, err = gossip.Join(t.name); err == nil {
 		t.sub, err = t.topic.Subscribe(pubsub.WithBufferSize(topicBuffer))
+	}
+	if err == nil {
+		err = t.topic.SetScoreParams(topicScoring())
 	}
 	if err != nil {
 		_ = gossip.UnregisterTopicValidator(t.name)
