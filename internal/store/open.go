@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	pebbleds "github.com/ipfs/go-ds-pebble"
 )
@@ -32,6 +33,19 @@ const (
 
 // defaultCache is small, because a hundred peers may share one process.
 const defaultCache = 16 << 20
+
+// memTable is the most that a table in memory grows to before it is written out. Each rewriting of a record costs as much
+// as its first writing, and small tables are merged more often.
+const memTable = 16 << 20
+
+// filtered are the engine's levels with a filter on each. Most keys that are asked for are not there, because every new
+// message is looked up first; a filter answers that without reading a block.
+func filtered() (levels [7]pebble.LevelOptions) {
+	for i := range levels {
+		levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return levels
+}
 
 // Options are the choices left to whoever opens a store. The zero value is good for a production peer.
 type Options struct {
@@ -110,8 +124,10 @@ func open(disk vfs.FS, dir string, opts Options) (_ *database, err error) {
 	d.db, err = pebble.Open(disk.PathJoin(dir, nameDB), &pebble.Options{
 		FS:                 disk,
 		Cache:              d.cache,
+		MemTableSize:       memTable,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             newEngineLog(opts.Log),
+		Levels:             filtered(),
 	})
 	if err != nil {
 		d.cache.Unref()
