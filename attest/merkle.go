@@ -2,7 +2,6 @@ package attest
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"math/bits"
 )
@@ -15,6 +14,11 @@ type Hash = [32]byte
 
 // LeafHash is RFC 6962's hash of one leaf: SHA-256(0x00 ‖ leaf).
 func LeafHash(leaf []byte) Hash {
+	if len(leaf) == PageSize {
+		var b [1 + PageSize]byte // on the stack, and one call
+		copy(b[1:], leaf)
+		return sha256.Sum256(b[:])
+	}
 	h := sha256.New()
 	h.Write([]byte{0})
 	h.Write(leaf)
@@ -103,49 +107,6 @@ type State interface {
 }
 
 // StateRoot is RFC 6962 over the memory's pages and one last leaf, 't' ‖ big-endian length of the memory ‖ tail.
-// All-zero pages cost nothing: the root of 2^k of them is a constant.
-func StateRoot(s State) Hash {
-	n := s.Len() / PageSize
-	t := pageTree{pages: n, zero: zeroRoots()}
-	s.Pages(func(i uint32, page *[PageSize]byte) bool {
-		t.index = append(t.index, uint64(i))
-		t.hash = append(t.hash, LeafHash(page[:]))
-		return true
-	})
-	last := binary.BigEndian.AppendUint64([]byte{'t'}, s.Len())
-	t.index = append(t.index, n)
-	t.hash = append(t.hash, LeafHash(append(last, s.Tail()...)))
-	return t.root(0, n+1, 0, len(t.index))
-}
-
-// pageTree holds the hashes of the leaves that are not the zero page, by ascending index.
-type pageTree struct {
-	pages uint64
-	index []uint64
-	hash  []Hash
-	zero  [33]Hash // zero[k] is the root of 2^k zero pages
-}
-
-func zeroRoots() (z [33]Hash) {
-	z[0] = LeafHash(make([]byte, PageSize))
-	for k := 1; k < len(z); k++ {
-		z[k] = nodeHash(z[k-1], z[k-1])
-	}
-	return z
-}
-
-// root is the root of the n leaves from lo on; index[a:b] are those among them that are not zero.
-func (t *pageTree) root(lo, n uint64, a, b int) Hash {
-	if a == b && n&(n-1) == 0 {
-		return t.zero[bits.TrailingZeros64(n)]
-	}
-	if n == 1 {
-		return t.hash[a]
-	}
-	k := split(n)
-	m := a
-	for m < b && t.index[m] < lo+k {
-		m++
-	}
-	return nodeHash(t.root(lo, k, a, m), t.root(lo+k, n-k, m, b))
-}
+// All-zero pages cost nothing: the root of 2^k of them is a constant. Whoever needs the root again after the state has
+// changed a little keeps a PageTree.
+func StateRoot(s State) Hash { return new(PageTree).Update(s) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	mathbits "math/bits"
 	"slices"
 )
 
@@ -22,6 +23,8 @@ type journal struct {
 	tail   []byte
 	dead   bool
 	whole  bool // the first mark has to look at every page
+
+	changed []uint64 // a bit for each page that a mark found changed since changes was called last
 }
 
 // newJournal takes over inst, whose state becomes the first mark. scan may be nil.
@@ -76,6 +79,10 @@ func (j *journal) mark() (dirty []uint32) {
 			return
 		}
 		dirty = append(dirty, index)
+		for int(index/64) >= len(j.changed) {
+			j.changed = append(j.changed, 0)
+		}
+		j.changed[index/64] |= 1 << (index % 64)
 		j.keep(index, now, &zero)
 	})
 	j.length = uint64(len(mem))
@@ -180,25 +187,46 @@ func (j *journal) rebuild() error {
 	return nil
 }
 
-// image is the marked state, independent of the journal.
-func (j *journal) image() *Image {
-	img := &Image{length: j.length, tail: bytes.Clone(j.tail)}
+// pages are the pages of the marked state that are not zero, ascending.
+func (j *journal) pages() (out []uint32) {
 	if j.base != nil {
 		for _, index := range j.base.index {
 			if _, ok := j.delta[index]; !ok {
-				img.index = append(img.index, index)
+				out = append(out, index)
 			}
 		}
 	}
 	for index, p := range j.delta {
 		if p != nil {
-			img.index = append(img.index, index)
+			out = append(out, index)
 		}
 	}
-	slices.Sort(img.index)
+	slices.Sort(out)
+	return out
+}
+
+// image is the marked state, independent of the journal.
+func (j *journal) image() *Image {
+	img := &Image{length: j.length, tail: bytes.Clone(j.tail), index: j.pages()}
 	img.pages = make([]byte, 0, len(img.index)*PageSize)
 	for _, index := range img.index {
 		img.pages = append(img.pages, j.marked(index)[:]...)
 	}
 	return img
+}
+
+// changes is what the marks since the last call have changed, or all that is not zero. It holds until the next handle.
+func (j *journal) changes(all bool) *Changes {
+	c := &Changes{journal: j}
+	if all {
+		c.index = j.pages()
+	} else {
+		for at, word := range j.changed {
+			for ; word != 0; word &= word - 1 {
+				c.index = append(c.index, uint32(64*at+mathbits.TrailingZeros64(word)))
+			}
+		}
+	}
+	clear(j.changed)
+	return c
 }

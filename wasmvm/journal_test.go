@@ -23,6 +23,7 @@ func TestJournalModel(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
 			j := testJournal(t, p, scan)
 			model := bytes.Clone(j.memory())
+			follower := follow(nil, j.changes(true))
 			for step := range 600 {
 				size := uint64(len(j.memory()))
 				msg := make([]byte, 32)
@@ -56,13 +57,30 @@ func TestJournalModel(t *testing.T) {
 				dirty := j.mark()
 				checkDirty(t, model, j.memory(), dirty)
 				model = bytes.Clone(j.memory())
+				if r.IntN(5) == 0 {
+					if follower = follow(follower, j.changes(false)); !bytes.Equal(follower, model) {
+						t.Fatalf("step %d: the changes lead to another state", step)
+					}
+				}
 				if step%100 == 0 {
 					checkImage(t, p, j.image(), model)
 				}
 			}
 			checkImage(t, p, j.image(), model)
+			if !bytes.Equal(follow(nil, j.changes(true)), model) || j.changes(false).Count() != 0 {
+				t.Fatal("all changes are not the state")
+			}
 		})
 	}
+}
+
+// follow takes changes over into a copy of the memory that they were made to.
+func follow(mem []byte, c *Changes) []byte {
+	mem = append(mem, make([]byte, c.Len()-uint64(len(mem)))...)
+	for index, p := range c.Pages {
+		copy(mem[int(index)*PageSize:], p[:])
+	}
+	return mem
 }
 
 func checkDirty(t *testing.T, before, after []byte, dirty []uint32) {

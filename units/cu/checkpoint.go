@@ -212,7 +212,10 @@ func (p *worker) checkpoint() {
 	u, r := p.unit, p.replay
 	u.workers <- struct{}{} // hashing and packing are work too
 	defer u.leaveWork()
-	img, err := p.image()
+	img, err := r.state.Image()
+	if err == nil {
+		err = p.findRoot()
+	}
 	if err == nil {
 		err = u.shelf.save(checkpoint{cursor: r.cursor, last: r.last, root: p.at.root, profile: p.profile, image: img})
 	}

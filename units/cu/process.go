@@ -10,7 +10,6 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/units"
-	"github.com/aopeer/aopeer/wasmvm"
 )
 
 // worker is one process in the unit. At any moment at most one goroutine works on it and owns its state: while there
@@ -414,18 +413,18 @@ func (p *worker) stateRoot(ctx context.Context) (stateAt, error) {
 		return stateAt{}, err
 	}
 	defer p.unit.leaveWork()
-	if _, err := p.image(); err != nil {
+	if err := p.findRoot(); err != nil {
 		return stateAt{}, err
 	}
 	return *p.at, nil
 }
 
-// image takes an image of the state and remembers its root.
-func (p *worker) image() (*wasmvm.Image, error) {
-	root, img, err := p.replay.root()
+// findRoot remembers the root of the state as it stands.
+func (p *worker) findRoot() error {
+	root, memory, err := p.replay.root()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p.at = &stateAt{slot: p.replay.cursor.Next - 1, root: root, memory: img.Len()}
-	return img, nil
+	p.at = &stateAt{slot: p.replay.cursor.Next - 1, root: root, memory: memory}
+	return nil
 }

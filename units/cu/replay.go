@@ -20,6 +20,7 @@ type replayer struct {
 	cursor  ao.Cursor
 	last    ao.AssignmentFields // of the last evaluated slot; meaningless before slot 0
 	state   wasmvm.State        // nil before slot 0 and after a fault of the machine
+	tree    *attest.PageTree    // of the state's memory as of the last root; nil until one is asked for
 	seen    seen
 }
 
@@ -127,6 +128,9 @@ func (r *replayer) apply(ctx context.Context, e ao.Entry) (ao.Result, error) {
 	}
 	// A slot begun is finished: what bounds it is fuel, and a machine that is stopped gives its state up.
 	s, result, err := r.machine.Apply(context.WithoutCancel(ctx), r.state, e)
+	if s != r.state || err != nil {
+		r.tree = nil // it follows that one state
+	}
 	r.state = s
 	if err != nil {
 		r.state = nil // the machine closed it
@@ -135,18 +139,28 @@ func (r *replayer) apply(ctx context.Context, e ao.Entry) (ao.Result, error) {
 	return result, nil
 }
 
-// root is the root of the state as it stands, and the bytes of its memory.
-func (r *replayer) root() (attest.Hash, *wasmvm.Image, error) {
-	img, err := r.state.Image()
-	if err != nil {
-		return attest.Hash{}, nil, fmt.Errorf("take image: %w", err)
+// root is the root of the state as it stands, and the bytes of its memory. A state that tells what has changed costs the
+// hashes of that alone, from the second root on.
+func (r *replayer) root() (attest.Hash, uint64, error) {
+	tracker, ok := r.state.(wasmvm.Tracker)
+	if !ok {
+		img, err := r.state.Image()
+		if err != nil {
+			return attest.Hash{}, 0, fmt.Errorf("take image: %w", err)
+		}
+		return attest.StateRoot(img), img.Len(), nil
 	}
-	return attest.StateRoot(img), img, nil
+	first := r.tree == nil
+	if first {
+		r.tree = new(attest.PageTree)
+	}
+	c := tracker.Changes(first)
+	return r.tree.Update(c), c.Len(), nil
 }
 
 func (r *replayer) close() {
 	if r.state != nil {
 		r.state.Close()
-		r.state = nil
+		r.state, r.tree = nil, nil
 	}
 }
