@@ -98,11 +98,7 @@ func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err e
 
 // openSigner picks the key that signs the user's messages.
 func (c *Client) openSigner(h Home, cfg Config) error {
-	path := h.Wallet()
-	if cfg.Wallet != "" {
-		path = cfg.Wallet
-	}
-	w, err := arweave.LoadWallet(path)
+	w, err := arweave.LoadWallet(h.wallet(cfg))
 	switch {
 	case err == nil:
 		c.Signer, c.Address = w.Signer(), w.Address()

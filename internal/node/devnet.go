@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -21,7 +22,6 @@ import (
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/arweave/devnet"
-	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units/remote"
 	"github.com/aopeer/aopeer/wasmvm"
 )
@@ -122,7 +122,7 @@ func NewDevnet(h Home, cfg DevnetConfig) (_ *Devnet, err error) {
 
 // openChain opens the embedded Arweave and the wallet that pays for everything.
 func (d *Devnet) openChain() error {
-	st, err := store.Open(filepath.Join(string(d.home), "arweave"), store.Options{Log: d.cfg.Log})
+	st, err := openStore(filepath.Join(string(d.home), "arweave"), d.cfg.Log)
 	if err != nil {
 		return err
 	}
@@ -237,41 +237,75 @@ type devnetUnit struct {
 // units lays out homes, keys and ports.
 func (d *Devnet) units() ([]devnetUnit, error) {
 	var out []devnetUnit
-	add := func(role string, n int) error {
-		for i := 1; i <= n; i++ {
-			name := role + strconv.Itoa(i)
-			u := devnetUnit{name: name, role: role, home: Home(filepath.Join(string(d.home), "peers", name))}
-			key, err := u.home.ensure()
-			if err != nil {
-				return err
-			}
-			port := 0
-			if d.cfg.PortBase > 0 {
-				port = d.cfg.PortBase + 10 + len(out)
-			} else if port, err = freePort(); err != nil {
-				return err
-			}
-			u.listen = []string{
-				fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port), fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port),
-			}
-			peer, err := peerID(key)
-			if err != nil {
-				return err
-			}
-			u.addr = u.listen[0] + "/p2p/" + peer
-			switch {
-			case role == remote.RoleScheduler && i == 1:
-				d.file.Scheduler = Address(key)
-			case role == remote.RoleMessenger && i == 1:
-				d.file.Authority = Address(key)
-			}
-			out = append(out, u)
+	for _, r := range []struct {
+		role  string
+		count int
+	}{
+		{remote.RoleScheduler, d.cfg.Schedulers}, {remote.RoleComputer, d.cfg.Computers}, {remote.RoleMessenger, d.cfg.Messengers},
+	} {
+		for i := 1; i <= max(1, r.count); i++ {
+			name := r.role + strconv.Itoa(i)
+			out = append(out, devnetUnit{name: name, role: r.role, home: Home(filepath.Join(string(d.home), "peers", name))})
 		}
-		return nil
 	}
-	err := errors.Join(add(remote.RoleScheduler, max(1, d.cfg.Schedulers)), add(remote.RoleComputer, max(1, d.cfg.Computers)),
-		add(remote.RoleMessenger, max(1, d.cfg.Messengers)))
-	return out, err
+	ports, err := d.ports(len(out))
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		u := &out[i]
+		key, err := u.home.ensure()
+		if err != nil {
+			return nil, err
+		}
+		peer, err := peerID(key)
+		if err != nil {
+			return nil, err
+		}
+		u.listen = []string{
+			fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", ports[i]), fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", ports[i]),
+		}
+		u.addr = u.listen[0] + "/p2p/" + peer
+		switch {
+		case u.role == remote.RoleScheduler && d.file.Scheduler == "":
+			d.file.Scheduler = Address(key)
+		case u.role == remote.RoleMessenger && d.file.Authority == "":
+			d.file.Authority = Address(key)
+		}
+	}
+	return out, nil
+}
+
+// ports is one for each peer: fixed ones above the base or, without a base, some that are free a moment before, for TCP
+// and UDP alike and each only once.
+func (d *Devnet) ports(n int) (ports []int, err error) {
+	var held []io.Closer
+	defer func() {
+		for _, c := range held {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	for tries := 0; len(ports) < n; tries++ {
+		if d.cfg.PortBase > 0 {
+			ports = append(ports, d.cfg.PortBase+10+len(ports))
+			continue
+		}
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find free port: %w", err)
+		}
+		held = append(held, tcp)
+		udp, err := net.ListenPacket("udp", tcp.Addr().String())
+		if err != nil && tries < 10*n { // another's UDP port
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find free port: %w", err)
+		}
+		held = append(held, udp)
+		ports = append(ports, tcp.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
 }
 
 // ensure makes the home and its key.
@@ -280,16 +314,6 @@ func (h Home) ensure() (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 	return h.EnsureKey()
-}
-
-// freePort is a port that was free a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Run serves until ctx ends: the gateway first and last, the peers between. devnet.json is there while all answer.

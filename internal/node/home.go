@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/p2p"
 )
 
@@ -33,6 +35,17 @@ func (h Home) devnet() string  { return filepath.Join(string(h), "devnet.json") 
 
 // Wallet is where the Arweave wallet lies unless the config names another file.
 func (h Home) Wallet() string { return filepath.Join(string(h), "wallet.json") }
+
+// wallet is the wallet that the config names, relative to the home, or the home's own.
+func (h Home) wallet(cfg Config) string {
+	switch {
+	case cfg.Wallet == "":
+		return h.Wallet()
+	case filepath.IsAbs(cfg.Wallet):
+		return cfg.Wallet
+	}
+	return filepath.Join(string(h), cfg.Wallet)
+}
 
 // Peer is the file that a running peer keeps with its ID and addresses.
 func (h Home) Peer() string { return filepath.Join(string(h), "peer.json") }
@@ -70,7 +83,7 @@ func (h Home) LoadKey() (ed25519.PrivateKey, error) {
 
 // EnsureKey reads the unit key or makes one, 0600.
 func (h Home) EnsureKey() (ed25519.PrivateKey, error) {
-	if _, err := os.Stat(h.key()); err == nil {
+	if _, err := os.Stat(h.key()); !errors.Is(err, fs.ErrNotExist) { // one that cannot be read is not replaced either
 		return h.LoadKey()
 	}
 	seed := make([]byte, ed25519.SeedSize)
@@ -81,6 +94,15 @@ func (h Home) EnsureKey() (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("write unit key: %w", err)
 	}
 	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// openStore opens a durable store; one that is in use is told as what it is, a second instance.
+func openStore(dir string, log *slog.Logger) (store.Store, error) {
+	st, err := store.Open(dir, store.Options{Log: log})
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("another aopeer runs on %s: stop it, or use another --home: %w", filepath.Dir(dir), err)
+	}
+	return st, err
 }
 
 // Address is the address of a unit key.
@@ -152,7 +174,14 @@ func writeFile(path string, b []byte, mode os.FileMode) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path)) // the new name must survive a power cut too
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func writeJSON(path string, v any) error {

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -61,6 +60,9 @@ type Node struct {
 	ready  chan struct{}
 }
 
+// errEnded says that a part stopped without being told to.
+var errEnded = errors.New("ended by itself")
+
 // run is one part that lives while the node runs.
 type run struct {
 	name string
@@ -89,7 +91,7 @@ func New(h Home, cfg Config, parts Parts, log *slog.Logger) (_ *Node, err error)
 
 	st := parts.Store
 	if st == nil {
-		if st, err = store.Open(h.store(), store.Options{Log: log}); err != nil {
+		if st, err = openStore(h.store(), log); err != nil {
 			return nil, err
 		}
 		n.closes = append(n.closes, st.Close)
@@ -132,13 +134,7 @@ func (n *Node) openArchive(h Home, st store.Store) error {
 		return err
 	}
 	if len(n.cfg.Roles) > 0 {
-		path := n.cfg.Wallet
-		if path == "" {
-			path = h.Wallet()
-		} else if !filepath.IsAbs(path) {
-			path = filepath.Join(string(h), path)
-		}
-		wallet, err := arweave.LoadWallet(path)
+		wallet, err := arweave.LoadWallet(h.wallet(n.cfg))
 		if err != nil {
 			return fmt.Errorf("a peer with a role settles on Arweave and needs a wallet: %w", err)
 		}
@@ -217,8 +213,13 @@ func (n *Node) Run(ctx context.Context) error {
 		alive = append(alive, l)
 		go func() {
 			defer close(l.done)
-			if err := r.do(c); err != nil && c.Err() == nil {
+			err := r.do(c)
+			switch {
+			case c.Err() != nil: // it was told to
+			case err != nil:
 				failed <- fmt.Errorf("%s: %w", r.name, err)
+			default:
+				failed <- fmt.Errorf("%s: %w", r.name, errEnded)
 			}
 		}()
 	}
