@@ -11,17 +11,20 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/urfave/cli/v3"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
 )
 
-// maxInspect bounds the bytes that item inspect reads, and so its memory; maxItems the signatures that it checks, and so
-// its time.
+// What item inspect spends at most: bytes that it reads, items that it looks at, and bytes that it hashes, which bundles
+// within bundles multiply. memoryGoal makes the collector keep up with a large file.
 const (
 	maxInspect = 64 << 20
-	maxItems   = 20_000
+	maxItems   = 10_000
+	maxHashed  = 4 * maxInspect
+	memoryGoal = 160 << 20
 )
 
 func itemCommand() *cli.Command {
@@ -34,6 +37,7 @@ func itemCommand() *cli.Command {
 				if err := args(c, 1, 1); err != nil {
 					return err
 				}
+				defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryGoal))
 				raw, err := readFileArg(c, c.Args().First())
 				if err != nil {
 					return err
@@ -61,14 +65,10 @@ type inspected struct {
 // inspect verifies everything first, so that nothing is printed of what turns out invalid, and then walks the bytes once
 // more to print: a bundle's worth of descriptions would take many times the memory of the bundle.
 func inspect(c *cli.Command, raw []byte) error {
-	v := verifier{left: maxItems}
 	bundle := looksLikeBundle(raw)
-	var err error
-	if bundle {
-		err = v.bundle(raw, 1)
-	} else {
-		err = v.item(raw, nil, 0)
-	}
+	p := startProgress(c, "verifying signatures")
+	err := verifyAll(raw, bundle)
+	p.end()
 	if err != nil {
 		return fmt.Errorf("invalid: %w", err)
 	}
@@ -96,49 +96,6 @@ func looksLikeBundle(raw []byte) bool {
 		}
 	}
 	return true
-}
-
-// verifier checks items and the bundles in them, and counts down the items that it may still look at.
-type verifier struct{ left int }
-
-func (v *verifier) bundle(raw []byte, depth int) error {
-	if depth > ans104.MaxDepth {
-		return ans104.ErrDepth
-	}
-	entries, err := ans104.ParseBundle(raw)
-	if err != nil {
-		return err
-	}
-	if len(entries) > v.left {
-		return fmt.Errorf("%w: more than %d", ans104.ErrTooManyItems, maxItems)
-	}
-	for n, e := range entries {
-		if err := v.item(e.Raw, &e.ID, depth); err != nil {
-			return fmt.Errorf("item %d: %w", n, err)
-		}
-	}
-	return nil
-}
-
-// item checks one item and what it carries; id is what the bundle's header says that it is.
-func (v *verifier) item(raw []byte, id *ans104.ID, depth int) error {
-	if v.left--; v.left < 0 {
-		return fmt.Errorf("%w: more than %d", ans104.ErrTooManyItems, maxItems)
-	}
-	it, err := ans104.Parse(raw)
-	if err != nil {
-		return err
-	}
-	if err := it.Verify(); err != nil {
-		return err
-	}
-	if id != nil && *id != it.ID() {
-		return fmt.Errorf("%w: the header says %s", ans104.ErrID, id)
-	}
-	if it.IsBundle() {
-		return v.bundle(it.Data(), depth+1)
-	}
-	return nil
 }
 
 // describer prints what a verifier has passed.
@@ -232,19 +189,6 @@ func (v inspected) print(w io.Writer, indent string) {
 
 // readFileArg reads a file or, for -, standard input, at most maxInspect bytes.
 func readFileArg(c *cli.Command, path string) ([]byte, error) {
-	if path != "-" {
-		info, err := os.Stat(path)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("read %s: %w", path, bare(err))
-		case info.Size() > maxInspect:
-			return nil, fmt.Errorf("read %s: more than %d MiB", path, maxInspect>>20)
-		case info.Mode().IsRegular():
-			return os.ReadFile(path)
-		case info.IsDir():
-			return nil, fmt.Errorf("read %s: it is a folder", path)
-		}
-	}
 	r := c.Root().Reader
 	if path != "-" {
 		f, err := os.Open(path)
@@ -254,12 +198,25 @@ func readFileArg(c *cli.Command, path string) ([]byte, error) {
 		defer f.Close()
 		r = f
 	}
-	b, err := io.ReadAll(io.LimitReader(r, maxInspect+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+	size := maxInspect + 1 // room that is not used takes no memory
+	if f, ok := r.(*os.File); ok {
+		info, err := f.Stat()
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("read %s: %w", path, bare(err))
+		case info.IsDir():
+			return nil, fmt.Errorf("read %s: it is a folder", path)
+		case info.Mode().IsRegular():
+			size = int(min(info.Size(), maxInspect+1))
+		}
 	}
-	if len(b) > maxInspect {
+	var b bytes.Buffer
+	b.Grow(size + 2*bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(r, maxInspect+1)); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, bare(err))
+	}
+	if b.Len() > maxInspect {
 		return nil, fmt.Errorf("read %s: more than %d MiB", path, maxInspect>>20)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }

@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v3"
 
@@ -77,11 +78,31 @@ func (p *progress) end() {
 	p.done.Wait()
 }
 
-// controls are what a module could use to take over a terminal.
-var controls = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]`)
+// plain is text from a stranger, fit for a terminal: without the sequences and the characters that control one.
+func plain(s string) string {
+	if strings.IndexFunc(s, isControl) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		if rest, ok := strings.CutPrefix(s, "\x1b["); ok {
+			rest = strings.TrimLeft(rest, "0123456789;")
+			if rest != "" && (rest[0]|0x20 >= 'a' && rest[0]|0x20 <= 'z') {
+				s = rest[1:]
+				continue
+			}
+		}
+		r, size := utf8.DecodeRuneInString(s)
+		if !isControl(r) {
+			b.WriteString(s[:size])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
 
-// plain is text from a stranger, fit for a terminal.
-func plain(s string) string { return controls.ReplaceAllString(s, "") }
+// isControl holds for all control characters but tab and line feed.
+func isControl(r rune) bool { return r != '\t' && r != '\n' && unicode.IsControl(r) }
 
 // outputText is a result's Output as a person wants it: its data, if it has that shape.
 func outputText(raw json.RawMessage) string {
