@@ -96,6 +96,10 @@ func (o *outbox) spawn(d ao.Draft, scheduler string) {
 }
 
 func (o *outbox) assign(d ao.AssignDraft) {
+	if len(d.Exclude) > 0 { // computers refuse such assignments, so none is made
+		o.drop(ao.KindAssignment, ao.Refuse("push", ao.Unsupported, "an assignment that excludes fields"))
+		return
+	}
 	message, err := ao.ParseID(d.Message)
 	if err != nil {
 		o.drop(ao.KindAssignment, fmt.Errorf("%w: message %.48q", ao.ErrDraft, d.Message))

@@ -98,6 +98,9 @@ func (u *Unit) Repush(ctx context.Context, process ao.ID, slot ao.Slot) (ao.ID, 
 			root = id
 		}
 	}
-	t := &task{Root: root, Process: process, Message: m.ID(), Stage: stageCompute, Slot: slot, Again: true, message: m}
+	t := &task{
+		Root: root, Process: process, Message: m.ID(), Stage: stageCompute, Slot: slot, Link: es[0].Assignment.Link(),
+		Again: true, message: m,
+	}
 	return root, u.accept(t, nil)
 }

@@ -196,7 +196,7 @@ func (u *Unit) scheduled(t *task, a ao.Assignment, h units.Hop) error {
 		children = append(children, child)
 	}
 	next := *t
-	next.Stage, next.Slot, next.Notice, next.Since = stageCompute, a.Nonce(), nil, u.cfg.Now().UnixMilli()
+	next.Stage, next.Slot, next.Link, next.Notice, next.Since = stageCompute, a.Nonce(), a.Link(), nil, u.cfg.Now().UnixMilli()
 	isCast := t.message.IsCast()
 	if isCast {
 		s.hop(t, units.Hop{Word: "done", Peer: u.cfg.Peer, Slot: a.Nonce(), Note: "cast: nobody listens for the result"})
@@ -215,7 +215,7 @@ func (u *Unit) scheduled(t *task, a ao.Assignment, h units.Hop) error {
 		u.retire(t)
 		return nil
 	}
-	t.Stage, t.Slot, t.Notice, t.Since, t.tries, t.lookups = next.Stage, next.Slot, nil, next.Since, 0, 0
+	t.Stage, t.Slot, t.Link, t.Notice, t.Since, t.tries, t.lookups = next.Stage, next.Slot, next.Link, nil, next.Since, 0, 0
 	u.enqueue(t)
 	return nil
 }
@@ -232,6 +232,9 @@ func (u *Unit) crank(ctx context.Context, t *task, start time.Time) error {
 	}
 	if err := ans.Check(u.cfg.Network, t.Process, t.Slot); err != nil {
 		return err
+	}
+	if ao.ID(ans.Claim.Claim().Head) != t.Link {
+		return ao.Refuse("push", ao.BadResult, "slot %d of %s: the claim is about another history than the assignment", t.Slot, t.Process)
 	}
 	s := &step{root: t.Root}
 	s.hop(t, units.Hop{

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/unitstest"
@@ -381,6 +382,11 @@ func TestForeignAssignmentIsRefused(t *testing.T) {
 	unitstest.WantRefusal(t, nobody.schedule(t.Context(), &task{Process: a, Message: m.ID(), message: m}, nobody.cfg.Now()), ao.UnknownUnit)
 }
 
+// anything is the journal of a unit that signs whatever it likes.
+type anything struct{}
+
+func (anything) Record(attest.Claim, attest.Hash) error { return nil }
+
 func TestFalseAnswerIsNotBelieved(t *testing.T) {
 	w := newTown(t)
 	a, b := w.spawn("a"), w.spawn("b")
@@ -389,6 +395,15 @@ func TestFalseAnswerIsNotBelieved(t *testing.T) {
 		func(a units.Answer) units.Answer { a.Result.Output = []byte(`"another"`); return a },
 		func(a units.Answer) units.Answer { a.Result.Messages = nil; return a },
 		func(units.Answer) units.Answer { return units.Answer{Slot: 1} },
+		func(a units.Answer) units.Answer { // sound in itself, and about a fork of the log
+			c := a.Claim.Claim()
+			c.Head[0]++
+			var err error
+			if a.Claim, err = attest.Sign(anything{}, w.cu, c); err != nil {
+				t.Error(err)
+			}
+			return a
+		},
 	}
 	w.set(func() {
 		w.answer = func(a units.Answer) units.Answer {

@@ -39,6 +39,7 @@ type task struct {
 	Stage   string  `json:"stage"`
 	Since   int64   `json:"since"` // when the stage began, in milliseconds
 	Slot    ao.Slot `json:"slot"`
+	Link    ao.ID   `json:"link,omitzero"`   // of the slot's assignment: the head that a claim about it must name
 	Again   bool    `json:"again,omitempty"` // a repush: the slot is known, its outbox is pushed once more
 
 	message ao.Message  // absent while a message to assign must be found
