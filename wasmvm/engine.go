@@ -39,7 +39,8 @@ func (d dialect) String() string {
 	if d == dialectWASI {
 		features = "bulk-memory"
 	}
-	return "wasmtime/" + EngineVersion + ";" + features + ";nan-canon;simd;no-threads;no-relaxed-simd;no-ref-types;no-tail-call" +
+	// The architecture is named because it decides how deep a native stack of that size reaches.
+	return "wasmtime/" + EngineVersion + ";" + runtime.GOARCH + ";" + features + ";nan-canon;simd;no-threads;no-relaxed-simd;no-ref-types;no-tail-call" +
 		";no-multi-memory;no-gc;stack=" + strconv.Itoa(MaxWasmStack) + ";fuel"
 }
 
