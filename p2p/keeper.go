@@ -33,19 +33,34 @@ func (n *Node) prod() {
 	}
 }
 
+// redials is the keeper's account of its dials.
+type redials struct {
+	backoffs map[peer.ID]backoff
+	under    map[peer.ID]time.Duration // under way, with the longest back-off if it fails
+	done     chan redialled            // room for all that are under way
+}
+
+// redialled is the outcome of a dial.
+type redialled struct {
+	id  peer.ID
+	err error
+}
+
 // keep looks after connections: neither gossip nor the DHT dials again what was lost. When few peers of our network
-// are connected it dials bootstrap and remembered peers, each with its own back-off. It also provides again what
-// was provided, measures latencies, and saves sightings.
+// are connected it dials bootstrap and remembered peers, each with its own back-off and none waiting for another. It also
+// provides again what was provided, measures latencies, and saves sightings.
 func (n *Node) keep(ctx context.Context) {
 	tick := time.NewTicker(n.config.KeepEvery)
 	defer tick.Stop()
-	backoffs := make(map[peer.ID]backoff)
+	dials := &redials{
+		backoffs: make(map[peer.ID]backoff), under: make(map[peer.ID]time.Duration), done: make(chan redialled, dialsAtOnce),
+	}
 	var pinged time.Time
 	var chores sync.WaitGroup
 	defer chores.Wait()
 	busy := make(chan struct{}, 1)
 	for {
-		n.redial(ctx, backoffs)
+		n.redial(ctx, dials, &chores)
 		if now := time.Now(); len(n.members()) > 0 {
 			select {
 			case busy <- struct{}{}:
@@ -71,53 +86,54 @@ func (n *Node) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 		case <-n.wake:
+		case d := <-dials.done:
+			n.noteDial(dials, d)
 		}
 	}
 }
 
-// redial dials some of those that are due, and waits for the outcome.
-func (n *Node) redial(ctx context.Context, backoffs map[peer.ID]backoff) {
+// redial dials those that are due, as far as there is room.
+func (n *Node) redial(ctx context.Context, dials *redials, chores *sync.WaitGroup) {
 	if len(n.members()) >= n.config.Limits.LowPeers {
 		return
 	}
 	now := time.Now()
-	var due []peer.AddrInfo
-	longest := make(map[peer.ID]time.Duration)
-	consider := func(info peer.AddrInfo, limit time.Duration) {
-		if _, taken := longest[info.ID]; taken || info.ID == n.id || len(due) >= dialsAtOnce ||
+	consider := func(info peer.AddrInfo, limit time.Duration, room int) {
+		if _, taken := dials.under[info.ID]; taken || info.ID == n.id || len(dials.under) >= room ||
 			n.host.Network().Connectedness(info.ID) == network.Connected ||
-			n.gated(info.ID) != nil || now.Before(backoffs[info.ID].next) {
+			n.gated(info.ID) != nil || now.Before(dials.backoffs[info.ID].next) {
 			return
 		}
-		longest[info.ID] = limit
-		due = append(due, info)
+		dials.under[info.ID] = limit
+		n.forgetDialFailures(info.ID)
+		chores.Go(func() {
+			err := n.connect(ctx, info)
+			n.log.Debug("redialled", "other", info.ID, "err", err, "addrs", info.Addrs)
+			dials.done <- redialled{info.ID, err}
+		})
 	}
 	for _, info := range n.bootstrap {
-		consider(info, bootstrapBackoff)
+		consider(info, bootstrapBackoff, dialsAtOnce/2) // dead ones leave room for those that we remember
 	}
 	for _, info := range n.known.recent() {
-		consider(info, maxBackoff)
+		consider(info, maxBackoff, dialsAtOnce)
 	}
-	failures := make([]error, len(due))
-	var dials sync.WaitGroup
-	for i, info := range due {
-		n.forgetDialFailures(info.ID)
-		dials.Go(func() { failures[i] = n.connect(ctx, info) })
+}
+
+// noteDial sets when a peer may be dialled again.
+func (n *Node) noteDial(dials *redials, d redialled) {
+	limit := dials.under[d.id]
+	delete(dials.under, d.id)
+	if d.err == nil {
+		delete(dials.backoffs, d.id)
+		return
 	}
-	dials.Wait()
-	for i, info := range due {
-		n.log.Debug("redialled", "other", info.ID, "err", failures[i], "addrs", info.Addrs)
-		if failures[i] == nil {
-			delete(backoffs, info.ID)
-			continue
-		}
-		if errors.Is(failures[i], ErrOtherNetwork) {
-			n.log.Warn("known peer is of another network", "other", info.ID)
-			n.known.forget(info.ID)
-		}
-		wait := min(max(2*backoffs[info.ID].wait, n.config.KeepEvery/2), longest[info.ID])
-		backoffs[info.ID] = backoff{next: time.Now().Add(wait), wait: wait}
+	if errors.Is(d.err, ErrOtherNetwork) {
+		n.log.Warn("known peer is of another network", "other", d.id)
+		n.known.forget(d.id)
 	}
+	wait := min(max(2*dials.backoffs[d.id].wait, n.config.KeepEvery/2), limit)
+	dials.backoffs[d.id] = backoff{next: time.Now().Add(wait), wait: wait}
 }
 
 // forgetDialFailures clears libp2p's own back-off, which starts at 5 s and would make ours meaningless.
