@@ -33,6 +33,8 @@ type Config struct {
 	// Network names the network: 1 to 32 characters of a-z, 0-9 and "-". It is part of every protocol ID, topic and
 	// DHT key.
 	Network string
+	// MDNS finds peers of our network on the local one by multicast DNS (IPv4). Without multicast it does nothing.
+	MDNS bool
 	// Datastore keeps DHT records and remembered peers over restarts; nil keeps them in memory. It belongs to the
 	// caller and must outlive Run.
 	Datastore datastore.Batching
@@ -49,6 +51,8 @@ type Config struct {
 	Host host.Host
 	// Log gets what an operator wants to know; nil discards it.
 	Log *slog.Logger
+
+	joinLAN func() (multicast, error) // replaced by tests
 }
 
 // Limits bound what peers may cost us. A zero field takes its default.
@@ -146,6 +150,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.joinLAN == nil {
+		c.joinLAN = joinLAN
 	}
 	c.KeepEvery = orDefault(c.KeepEvery, 2*time.Second)
 	c.Limits = c.Limits.withDefaults()

@@ -130,6 +130,11 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	tasks.Go(func() { n.keep(ctx) })
 	close(n.ready)
+	if n.config.MDNS {
+		if err := n.openLAN(ctx, &tasks); err != nil {
+			n.log.Warn("no LAN discovery", "err", err)
+		}
+	}
 	n.log.Info("peer is up", "network", n.config.Network, "addrs", n.Addrs())
 	<-ctx.Done()
 	n.stopServing(cancel)
