@@ -37,13 +37,27 @@ func ParseMessage(raw []byte) (Message, error) {
 	return NewMessage(it)
 }
 
+// ParseMessageBy is ParseMessage for one of many goroutines: v takes their signatures together.
+func ParseMessageBy(v *ans104.Verifier, raw []byte) (Message, error) {
+	if len(raw) > MaxItem {
+		return Message{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(raw), MaxItem)
+	}
+	it, err := ans104.Parse(raw)
+	if err != nil {
+		return Message{}, err
+	}
+	return newMessage(it, v.Verify)
+}
+
 // NewMessage verifies a parsed item and takes it as a message.
-func NewMessage(it *ans104.Item) (Message, error) {
+func NewMessage(it *ans104.Item) (Message, error) { return newMessage(it, (*ans104.Item).Verify) }
+
+func newMessage(it *ans104.Item, verify func(*ans104.Item) error) (Message, error) {
 	m, err := shapeMessage(it)
 	if err != nil {
 		return Message{}, err
 	}
-	if err := it.Verify(); err != nil {
+	if err := verify(it); err != nil {
 		return Message{}, err
 	}
 	return m, nil

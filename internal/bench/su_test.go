@@ -72,6 +72,7 @@ func storeRows(t *testing.T) []Row {
 type scheduler struct {
 	unit      *su.Unit
 	processes []ao.ID
+	verifier  ans104.Verifier
 	dir       string
 	stop      func()
 }
@@ -113,7 +114,7 @@ func newScheduler(t testing.TB, processes int) *scheduler {
 // schedule takes items as they come from the network: verified, and given a durable slot.
 func (s *scheduler) schedule(raws [][]byte) {
 	spread(len(raws), callers, func(i int) {
-		m, err := ao.ParseMessage(raws[i])
+		m, err := ao.ParseMessageBy(&s.verifier, raws[i])
 		must(err)
 		_, err = s.unit.Schedule(context.Background(), m.Target(), m)
 		must(err)
@@ -127,7 +128,7 @@ func suRows(t *testing.T) []Row {
 	var list []signed
 	out := []Row{
 		pair{
-			rounds: 9, n: 2048,
+			rounds: 7, n: 2048,
 			ours: func(round, n int) work {
 				raws := messages(t, user, s.processes, round, n)
 				list = signedOf(raws)
@@ -143,7 +144,7 @@ func suRows(t *testing.T) []Row {
 			},
 		}.row(t, "su schedule, ed25519 message", "cpu us", 1.8),
 		pair{
-			rounds: 7, n: 256,
+			rounds: 5, n: 256,
 			ours: func(round, n int) work {
 				raws := messages(t, wallet(), s.processes, round, n)
 				list = signedOf(raws)
@@ -206,7 +207,7 @@ func latencyRow(t *testing.T, s *scheduler) Row {
 			<-time.After(wait)
 		}
 		all.Go(func() {
-			m, err := ao.ParseMessage(raws[i])
+			m, err := ao.ParseMessageBy(&s.verifier, raws[i])
 			must(err)
 			_, err = s.unit.Schedule(context.Background(), m.Target(), m)
 			must(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/p2p"
 	"github.com/aopeer/aopeer/units"
 )
@@ -33,12 +34,13 @@ type hopsRequest struct {
 
 // ServeMessenger puts a messenger on the wire.
 func ServeMessenger(node *p2p.Node, m units.Messenger) {
+	var together ans104.Verifier
 	serve(node, verbPush, func(ctx context.Context, h pushRequest, st *p2p.Stream) error {
 		raw, err := st.Read(ao.MaxItem)
 		if err != nil {
 			return err
 		}
-		msg, err := ao.ParseMessage(raw)
+		msg, err := ao.ParseMessageBy(&together, raw)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/p2p"
 	"github.com/aopeer/aopeer/units"
 )
@@ -16,12 +17,13 @@ type scheduleRequest struct {
 
 // ServeScheduler puts a scheduler on the wire: header, the message; answer: the assignment.
 func ServeScheduler(node *p2p.Node, s units.Scheduler) {
+	var together ans104.Verifier
 	serve(node, verbSchedule, func(ctx context.Context, h scheduleRequest, st *p2p.Stream) error {
 		raw, err := st.Read(ao.MaxItem)
 		if err != nil {
 			return err
 		}
-		m, err := ao.ParseMessage(raw)
+		m, err := ao.ParseMessageBy(&together, raw)
 		if err != nil {
 			return err
 		}
