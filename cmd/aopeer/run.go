@@ -29,6 +29,9 @@ func runPeer(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	override(c, &cfg)
+	if len(cfg.Listen) == 0 { // a list without entries is TOML's way to say nothing, and a host's not to listen
+		cfg.Listen = nil
+	}
 	if err := cfg.Validate(); err != nil {
 		return misuse("%v", err)
 	}

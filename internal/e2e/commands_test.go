@@ -146,6 +146,29 @@ func TestInterruptedCommand(t *testing.T) {
 	}
 }
 
+// TestPeerByDefaults makes and runs a peer with no more than it needs; others must be able to reach it.
+func TestPeerByDefaults(t *testing.T) {
+	dir := t.TempDir()
+	_, net := devnet(t, filepath.Join(dir, "arweave"), "--only", "gateway")
+	home := filepath.Join(dir, "peer")
+	if o := try(t, "init", "--home", home, "--role", "su", "--network", net.Network, "--wallet", net.Wallet); o.code != 0 {
+		t.Fatalf("init: %s", o.stderr)
+	}
+	d := start(t, "peer", "run", "--home", home)
+	file := filepath.Join(home, "peer.json")
+	until(t, file, 30*time.Second, func() bool { _, err := os.Stat(file); return err == nil })
+	var p struct{ Addrs []string }
+	if readJSON(t, file, &p); len(p.Addrs) == 0 {
+		t.Error("it listens nowhere")
+	}
+	if code := d.interrupt(t); code != 0 {
+		t.Errorf("interrupted, it exits with %d", code)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("peer.json is still there: %v", err)
+	}
+}
+
 // wantKeys runs a command whose JSON must have exactly these keys, in this order.
 func wantKeys(t *testing.T, args []string, want ...string) {
 	t.Helper()
