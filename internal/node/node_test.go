@@ -33,6 +33,7 @@ func (echo) Begin(wasmvm.Genesis, []byte) (wasmvm.NativeState, error) { return e
 func (echo) Apply(e ao.Entry) (ao.Result, error) {
 	return wasmvm.Response(map[string]any{"Output": string(e.Message.Data())})
 }
+
 func (echo) Query(q ao.Query, _ ao.AssignmentFields) (ao.Result, error) {
 	return wasmvm.Response(map[string]any{"Output": string(q.Data)})
 }

@@ -345,11 +345,17 @@ func TestHostileRequests(t *testing.T) {
 	flipped[len(flipped)-1] ^= 1
 	for _, verb := range []string{verbSchedule, verbLog, verbCompute, verbPush, verbHops, verbStatus} {
 		for i, req := range [][][]byte{
-			{}, {nil}, {[]byte("{")}, {[]byte("[]")}, {[]byte(`{"process":"x","message":"x","op":7}`)}, {[]byte(`{"op":"nonsense"}`)},
+			{},
+			{nil},
+			{[]byte("{")},
+			{[]byte("[]")},
+			{[]byte(`{"process":"x","message":"x","op":7}`)},
+			{[]byte(`{"op":"nonsense"}`)},
 			{bytes.Repeat([]byte{'x'}, maxHeader+1)},
 			{[]byte(`{"patience":-9223372036854775808,"op":"dry-run"}`)},
 			{[]byte(`{"patience":9223372036854775807,"op":"range","limit":-5,"from":"18446744073709551615"}`), []byte("junk")},
-			{[]byte(`{"op":"dry-run"}`), flipped}, {[]byte(`{"op":"dry-run"}`), item[:50]},
+			{[]byte(`{"op":"dry-run"}`), flipped},
+			{[]byte(`{"op":"dry-run"}`), item[:50]},
 			{[]byte(`{"op":"dry-run"}`), make([]byte, ao.MaxItem+1)},
 		} {
 			t.Run(fmt.Sprintf("%s %d", verb, i), func(t *testing.T) {
