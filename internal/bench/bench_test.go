@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"flag"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -78,3 +79,5 @@ func TestOver(t *testing.T) {
 }
 
 func backgroundContext() context.Context { return context.Background() }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
