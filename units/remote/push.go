@@ -106,7 +106,8 @@ func (c messengerClient) Push(ctx context.Context, m ao.Message) (ao.Assignment,
 	}
 	patience := pushPatience
 	if d, ok := ctx.Deadline(); ok {
-		patience = time.Until(d)
+		// The refusal `queued` must reach us before our own deadline does.
+		patience = time.Until(d) * 9 / 10
 	}
 	ctx, cancel := pastDeadline(ctx, pushGrace)
 	defer cancel()
