@@ -106,8 +106,7 @@ func (c messengerClient) Push(ctx context.Context, m ao.Message) (ao.Assignment,
 	}
 	patience := pushPatience
 	if d, ok := ctx.Deadline(); ok {
-		// The refusal `queued` must reach us before our own deadline does.
-		patience = time.Until(d) * 9 / 10
+		patience = time.Until(d)
 	}
 	ctx, cancel := pastDeadline(ctx, pushGrace)
 	defer cancel()
