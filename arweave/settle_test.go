@@ -219,7 +219,9 @@ func TestFailoverBetweenGateways(t *testing.T) {
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)
 		},
-		"refuses": func(_ *storm, w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", http.StatusServiceUnavailable) },
+		"refuses": func(_ *storm, w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "x", http.StatusServiceUnavailable)
+		},
 		"drops": func(s *storm, w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
 				w.WriteHeader(http.StatusOK)

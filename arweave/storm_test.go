@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,7 @@ type storm struct {
 	chain   *store.Crashable
 	disk    *store.Crashable
 	devnet  *devnet.Devnet
+	serving atomic.Pointer[devnet.Devnet] // the same, for requests that outlive a crash
 	bundler *arweave.Bundler
 	stop    func()
 	depth   uint64
@@ -61,7 +63,7 @@ type storm struct {
 
 func newStorm(t *testing.T) *storm {
 	s := &storm{t: t, chain: store.NewCrashable(), disk: store.NewCrashable(), stop: func() {}, depth: 6}
-	s.gateways, s.wire = []string{"http://devnet"}, wire{"devnet": func() http.Handler { return s.devnet }}
+	s.gateways, s.wire = []string{"http://devnet"}, wire{"devnet": func() http.Handler { return s.serving.Load() }}
 	s.openDevnet()
 	s.openBundler()
 	t.Cleanup(func() { s.stop(); s.chain.Close(); s.disk.Close() })
@@ -73,6 +75,7 @@ func (s *storm) openDevnet() {
 	if s.devnet, err = devnet.New(devnet.Config{Store: s.chain, Wallet: testWallet(s.t), AllowFaults: true}); err != nil {
 		s.t.Fatal(err)
 	}
+	s.serving.Store(s.devnet)
 }
 
 func (s *storm) openBundler() {
