@@ -48,7 +48,12 @@ func (u *Unit) expand(ctx context.Context, s *step, t *task, ans units.Answer) (
 		o.origin.Index++
 	}
 	for _, d := range ans.Result.Spawns {
-		o.spawn(d, p.Scheduler())
+		if t.Again && !p.Trusts(u.address) {
+			// Signed by another key it would be a second process, and not the copy that a repeated message is.
+			o.drop(ao.KindSpawn, ao.Refuse("push", ao.Untrusted, "a spawn is pushed again only by a messenger that its process trusts"))
+		} else {
+			o.spawn(d, p.Scheduler())
+		}
 		o.origin.Index++
 	}
 	for _, d := range ans.Result.Assignments {

@@ -458,6 +458,28 @@ func TestRepush(t *testing.T) {
 	idle(t, u)
 }
 
+// TestRepushOfASpawnNeedsTrust: under a stranger's key a spawn would be another process, not a copy.
+func TestRepushOfASpawnNeedsTrust(t *testing.T) {
+	w := newTown(t)
+	a := w.spawn("a")
+	spawn := map[string]any{"Data": "code", "Tags": []map[string]string{{"name": "Module", "value": unitstest.ID("module").String()}}}
+	as, err := w.su.Schedule(t.Context(), a, w.message(a, outboxOf(map[string]any{"Spawns": []any{spawn}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := w.started(func(c *Config) { c.Signer = unitstest.Signer("stranger") })
+	root, err := u.Repush(t.Context(), a, as.Nonce())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := words(hopsOf(t, u, root)); !slices.Contains(got, "drop") || slices.Contains(got, "schedule") {
+		t.Errorf("the hops are %v, want a drop and nothing scheduled", got)
+	}
+	if len(w.log(w.su, a)) != 2 {
+		t.Errorf("a has %d entries, want 2: nobody tells it of a process", len(w.log(w.su, a)))
+	}
+}
+
 func TestFullMessengerIsBusy(t *testing.T) {
 	w := newTown(t)
 	a := w.spawn("a")
