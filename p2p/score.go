@@ -26,20 +26,20 @@ const (
 // routers and on devnets and bounded by ConnsPerIP instead; topics are quiet for hours, so silence is no fault.
 func scoring() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	return &pubsub.PeerScoreParams{
-			SkipAtomicValidation:      true,
-			Topics:                    make(map[string]*pubsub.TopicScoreParams),
-			AppSpecificScore:          func(peer.ID) float64 { return 0 },
-			BehaviourPenaltyWeight:    -1,
-			BehaviourPenaltyThreshold: brokenPromises,
-			BehaviourPenaltyDecay:     pubsub.ScoreParameterDecay(forgiveAfter),
-			DecayInterval:             scoreInterval,
-			DecayToZero:               0.01,
-			// Coming back under the same key is no way out.
-			RetainScore: forgiveAfter,
-		}, &pubsub.PeerScoreThresholds{
-			SkipAtomicValidation: true,
-			GossipThreshold:      mute, PublishThreshold: shun, GraylistThreshold: graylist,
-		}
+		SkipAtomicValidation:      true,
+		Topics:                    make(map[string]*pubsub.TopicScoreParams),
+		AppSpecificScore:          func(peer.ID) float64 { return 0 },
+		BehaviourPenaltyWeight:    -1,
+		BehaviourPenaltyThreshold: brokenPromises,
+		BehaviourPenaltyDecay:     pubsub.ScoreParameterDecay(forgiveAfter),
+		DecayInterval:             scoreInterval,
+		DecayToZero:               0.01,
+		// Coming back under the same key is no way out.
+		RetainScore: forgiveAfter,
+	}, &pubsub.PeerScoreThresholds{
+		SkipAtomicValidation: true,
+		GossipThreshold:      mute, PublishThreshold: shun, GraylistThreshold: graylist,
+	}
 }
 
 // topicScoring is the same for every topic.
