@@ -30,16 +30,27 @@ func (d *database) Get(key string) ([]byte, error) {
 	return value, nil
 }
 
+// get looks a key up. The engine's own Get asks no filter of the lowest level, where nearly everything lies, and would
+// read and unpack a block for every key that is not there.
 func (d *database) get(key []byte) ([]byte, error) {
-	raw, closer, err := d.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, ErrNotFound
-	}
+	it, err := d.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
 	if err != nil {
+		return nil, fmt.Errorf("open iterator: %w", err)
+	}
+	var value []byte
+	found := it.SeekPrefixGE(key) && bytes.Equal(it.Key(), key)
+	if found {
+		var raw []byte
+		raw, err = it.ValueAndErr()
+		value = append(make([]byte, 0, len(raw)), raw...)
+	}
+	if err = errors.Join(err, it.Error(), it.Close()); err != nil {
 		return nil, err
 	}
-	value := append(make([]byte, 0, len(raw)), raw...)
-	return value, closer.Close()
+	if !found {
+		return nil, ErrNotFound
+	}
+	return value, nil
 }
 
 // Scan implements Store.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units/unitstest"
 )
@@ -30,13 +31,14 @@ func BenchmarkSchedule(b *testing.B) {
 	}
 	raws := benchItems(b, ps[:])
 	var next atomic.Int64
+	var together ans104.Verifier
 	b.SetParallelism(8)
 	defer reportCPU(b)()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			i := int(next.Add(1) - 1)
-			m, err := ao.ParseMessage(raws[i])
+			m, err := ao.ParseMessageBy(&together, raws[i])
 			if err != nil {
 				b.Error(err)
 				return
