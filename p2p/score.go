@@ -25,7 +25,7 @@ const (
 // good marks for time and deliveries could be earned with chatter and spent on lies. Shared addresses are normal behind
 // routers and on devnets and bounded by ConnsPerIP instead; topics are quiet for hours, so silence is no fault.
 func scoring() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
-	return &pubsub.PeerScoreParams{
+	params := &pubsub.PeerScoreParams{
 		SkipAtomicValidation:      true,
 		Topics:                    make(map[string]*pubsub.TopicScoreParams),
 		AppSpecificScore:          func(peer.ID) float64 { return 0 },
@@ -36,10 +36,12 @@ func scoring() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 		DecayToZero:               0.01,
 		// Coming back under the same key is no way out.
 		RetainScore: forgiveAfter,
-	}, &pubsub.PeerScoreThresholds{
+	}
+	thresholds := &pubsub.PeerScoreThresholds{
 		SkipAtomicValidation: true,
 		GossipThreshold:      mute, PublishThreshold: shun, GraylistThreshold: graylist,
 	}
+	return params, thresholds
 }
 
 // topicScoring is the same for every topic.
