@@ -19,11 +19,11 @@ test: ## Run the tests.
 	go test -timeout $(TIMEOUT) $(PKGS)
 
 race: ## Run the tests under the race detector, and those of the wasm host, which are long there, in full without it.
-	go test -race -short -timeout $(TIMEOUT) $(PKGS)
-	go test -timeout $(TIMEOUT) ./wasmvm
+	go test -race -short -vet=off -timeout $(TIMEOUT) $(PKGS)
+	go test -vet=off -timeout $(TIMEOUT) ./wasmvm
 
-e2e: build ## Run the tests with real processes and stock clients (node and npm are needed).
-	go test -tags e2e -count=1 -timeout 15m ./internal/e2e/...
+e2e: ## Run the tests with real processes and stock clients (node and npm are needed).
+	go test -tags e2e -vet=off -count=1 -timeout 15m ./internal/e2e/...
 
 fuzz: ## Fuzz every parser of outside bytes, FUZZTIME=60s each.
 	@.ci/fuzz $(FUZZTIME)
