@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -126,7 +125,6 @@ func open(disk vfs.FS, dir string, opts Options) (_ *database, err error) {
 		FS:                 disk,
 		Cache:              d.cache,
 		MemTableSize:       memTable,
-		WALMinSyncInterval: func() time.Duration { return 300 * time.Microsecond },
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		Logger:             newEngineLog(opts.Log),
 		Levels:             filtered(),
