@@ -21,13 +21,30 @@ func (d *database) Get(key string) ([]byte, error) {
 	value, err := d.get(k)
 	// Read first, then wait: whatever this read saw had departed before it, so it is found here or has landed. An
 	// absence is settled too, for a deletion may be on its way.
-	if serr := d.flights.settle(k); serr != nil {
+	if serr := d.settle(k); serr != nil {
 		return nil, fmt.Errorf("get %q: %w", key, serr)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get %q: %w", key, err)
 	}
 	return value, nil
+}
+
+// settle waits until what was read under key is durable. A flight that failed may have landed before it was looked for;
+// then the store is broken, which is known before any flight lands.
+func (d *database) settle(key []byte) error {
+	if err := d.flights.settle(key); err != nil {
+		return err
+	}
+	return d.broken()
+}
+
+// settleAll is settle for everything read so far.
+func (d *database) settleAll() error {
+	if err := d.flights.settleAll(); err != nil {
+		return err
+	}
+	return d.broken()
 }
 
 // get looks a key up. The engine's own Get asks no filter of the lowest level, where nearly everything lies, and would
@@ -66,7 +83,7 @@ func (d *database) Scan(prefix, after string, limit int) ([]Pair, error) {
 		return len(out) < limit
 	})
 	if err == nil {
-		err = d.flights.settleAll()
+		err = d.settleAll()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("scan %q: %w", prefix, err)
@@ -87,7 +104,7 @@ func (d *database) Logs(prefix, after string, limit int) ([]string, error) {
 		return len(out) < limit
 	})
 	if err == nil {
-		err = d.flights.settleAll()
+		err = d.settleAll()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list logs %q: %w", prefix, err)
@@ -138,7 +155,7 @@ func (d *database) Len(log string) (uint64, error) {
 	key := plainKey(spaceLength, log)
 	n, err := d.readCounter(key)
 	if err == nil {
-		err = d.flights.settle(key)
+		err = d.settle(key)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("measure log %q: %w", log, err)
@@ -180,7 +197,7 @@ func (d *database) Range(log string, from uint64, limit int) ([][]byte, error) {
 		return len(out) < limit, nil
 	})
 	if err == nil {
-		err = d.flights.settle(plainKey(spaceLength, log))
+		err = d.settle(plainKey(spaceLength, log))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read log %q from %d: %w", log, from, err)
@@ -213,7 +230,7 @@ func (d *database) Pending(queue string, after uint64, limit int) ([]Queued, err
 		return len(out) < limit, nil
 	})
 	if err == nil {
-		err = d.flights.settle(plainKey(spaceLast, queue))
+		err = d.settle(plainKey(spaceLast, queue))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read queue %q: %w", queue, err)
