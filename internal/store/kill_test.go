@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,8 +51,8 @@ func beKilled(dir string) error {
 		})
 	}
 	wg.Go(func() {
-		var err error
-		for n := 0; err == nil; n++ {
+		n, err := nextFile(s)
+		for ; err == nil; n++ {
 			name := fmt.Sprintf("file/%d", n%7)
 			if err = s.PutFile(name, strings.NewReader(strings.Repeat(fmt.Sprintf("%9d", n), 1000))); err == nil {
 				_, err = fmt.Printf("%s %d\n", name, n)
@@ -60,6 +61,30 @@ func beKilled(dir string) error {
 		errs <- err
 	})
 	return <-errs
+}
+
+// nextFile goes on counting where the child before this one was killed, so that a higher number is always a later write.
+func nextFile(s Store) (n int, err error) {
+	for i := range 7 {
+		f, err := s.OpenFile(fmt.Sprintf("file/%d", i))
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		head := make([]byte, 9)
+		_, err = f.ReadAt(head, 0)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return 0, err
+		}
+		var last int
+		if _, err := fmt.Sscan(string(head), &last); err != nil {
+			return 0, err
+		}
+		n = max(n, last+1)
+	}
+	return n, nil
 }
 
 // TestKill kills a writing process with SIGKILL, again and again in one folder, and looks for everything it acknowledged.
