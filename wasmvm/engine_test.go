@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,7 @@ func TestEngineVersion(t *testing.T) {
 	if !strings.Contains(string(mod), "wasmtime-go/v44 v"+EngineVersion+"\n") {
 		t.Errorf("go.mod pins another wasmtime than %s", EngineVersion)
 	}
-	if p := emscriptenProfile(); !strings.HasPrefix(p, "wasmtime/"+EngineVersion+";mem64;nan-canon;") || strings.ContainsAny(p, " \n") {
+	if p := emscriptenProfile(); !strings.HasPrefix(p, "wasmtime/"+EngineVersion+";"+runtime.GOARCH+";mem64;nan-canon;") || strings.ContainsAny(p, " \n") {
 		t.Errorf("profile %q", p)
 	}
 }
