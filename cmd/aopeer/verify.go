@@ -130,7 +130,11 @@ func verifyArchive(
 	defer p.end()
 	v.Archive, v.Machine = arweave.NewArchive(reader, nil), machine
 	v.Progress = func(done, total ao.Slot) { p.set("replayed %d of %d slots", done, total) }
-	deadline := time.Now().Add(c.Duration("wait"))
+	wait := time.Minute
+	if c.Name == "verify" { // the demonstration has no such flag
+		wait = c.Duration("wait")
+	}
+	deadline := time.Now().Add(wait)
 	for {
 		dir := remote.NewDirectory(v.Network, "", nil, nil, v.Archive, st, logger(c, false))
 		v.Directory, v.Log = dir, remote.NewArchiveLog(v.Archive, dir)
