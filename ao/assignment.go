@@ -3,7 +3,6 @@ package ao
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -27,6 +26,7 @@ type AssignmentFields struct {
 	BlockHeight uint64   // Arweave height that the scheduler saw
 	Timestamp   int64    // milliseconds since 1970, strictly increasing along a log
 	Message     ID       // the process itself in slot 0
+	Exclude     []string // fields of the message that the process does not see: see Excludes
 }
 
 // SignAssignment signs the slot, tags in the reference scheduler's order. The anchor, random there, is the digest of
@@ -38,12 +38,15 @@ func SignAssignment(s ans104.Signer, f AssignmentFields) (Assignment, error) {
 	if f.Timestamp < 0 || f.BlockHeight > math.MaxInt64 {
 		return Assignment{}, fmt.Errorf("%w: timestamp %d, block height %d", ErrTags, f.Timestamp, f.BlockHeight)
 	}
+	if err := (AssignOptions{Exclude: f.Exclude}).Check(); err != nil {
+		return Assignment{}, err
+	}
 	tags := Tags{
 		{Name: "Process", Value: f.Process.String()},
 		{Name: "Epoch", Value: "0"},
 		{Name: "Nonce", Value: f.Nonce.String()},
 		{Name: "Hash-Chain", Value: base64.RawURLEncoding.EncodeToString(f.HashChain[:])},
-		{Name: "Block-Height", Value: fmt.Sprintf("%012d", f.BlockHeight)},
+		{Name: "Block-Height", Value: twelveDigits(f.BlockHeight)},
 		{Name: "Timestamp", Value: strconv.FormatInt(f.Timestamp, 10)},
 		{Name: "Data-Protocol", Value: DataProtocol},
 		{Name: "Type", Value: TypeAssignment},
@@ -52,16 +55,23 @@ func SignAssignment(s ans104.Signer, f AssignmentFields) (Assignment, error) {
 	if f.Nonce != 0 {
 		tags = append(tags, Tag{Name: "Message", Value: f.Message.String()})
 	}
-	h := sha256.New()
-	h.Write(f.Process[:])
-	h.Write([]byte(f.Nonce.String()))
-	h.Write(f.HashChain[:])
-	h.Write(f.Message[:])
-	it, err := ans104.Sign(s, ans104.Fields{Anchor: h.Sum(nil), Tags: tags})
+	for _, field := range f.Exclude {
+		tags = append(tags, Tag{Name: "Exclude", Value: field})
+	}
+	named := make([]byte, 0, 3*32+20)
+	named = append(append(append(append(named, f.Process[:]...), f.Nonce.String()...), f.HashChain[:]...), f.Message[:]...)
+	anchor := sha256.Sum256(named)
+	it, err := ans104.Sign(s, ans104.Fields{Anchor: anchor[:], Tags: tags})
 	if err != nil {
 		return Assignment{}, fmt.Errorf("sign assignment: %w", err)
 	}
 	return Assignment{item: it, fields: f}, nil
+}
+
+// twelveDigits is a height as the reference scheduler writes it: with zeros in front up to twelve digits.
+func twelveDigits(height uint64) string {
+	s := strconv.FormatUint(height, 10)
+	return "000000000000"[min(len(s), 12):] + s
 }
 
 // ParseAssignment parses and verifies raw. Errors: those of ans104, ErrNotAO, ErrType, ErrTags.
@@ -73,8 +83,21 @@ func ParseAssignment(raw []byte) (Assignment, error) {
 	return NewAssignment(it)
 }
 
+// ParseAssignmentBy is ParseAssignment for one of many goroutines: v takes their signatures together and remembers keys.
+func ParseAssignmentBy(v *ans104.Verifier, raw []byte) (Assignment, error) {
+	it, err := ans104.Parse(raw)
+	if err != nil {
+		return Assignment{}, err
+	}
+	return newAssignment(it, v.Verify)
+}
+
 // NewAssignment verifies a parsed item and takes it as an assignment.
 func NewAssignment(it *ans104.Item) (Assignment, error) {
+	return newAssignment(it, (*ans104.Item).Verify)
+}
+
+func newAssignment(it *ans104.Item, verify func(*ans104.Item) error) (Assignment, error) {
 	tags := Tags(it.Tags())
 	if tags.Get("Data-Protocol") != DataProtocol {
 		return Assignment{}, ErrNotAO
@@ -83,16 +106,16 @@ func NewAssignment(it *ans104.Item) (Assignment, error) {
 		return Assignment{}, fmt.Errorf("%w: %.32q, want %s", ErrType, tags.Get("Type"), TypeAssignment)
 	}
 	a := Assignment{item: it}
-	if err := a.fields.read(tags); err != nil {
+	if err := a.fields.read(tags, a.IsElsewhere()); err != nil {
 		return Assignment{}, err
 	}
-	if err := it.Verify(); err != nil {
+	if err := verify(it); err != nil {
 		return Assignment{}, err
 	}
 	return a, nil
 }
 
-func (f *AssignmentFields) read(tags Tags) (err error) {
+func (f *AssignmentFields) read(tags Tags, elsewhere bool) (err error) {
 	// Of two Nonces one reader would take the first and another the last.
 	for i, t := range tags {
 		if t.Name != "Exclude" && slices.ContainsFunc(tags[:i], func(before Tag) bool { return before.Name == t.Name }) {
@@ -121,13 +144,14 @@ func (f *AssignmentFields) read(tags Tags) (err error) {
 	switch v, ok := tags.Lookup("Message"); {
 	case !ok && f.Nonce == 0:
 		f.Message = f.Process
-	case ok && f.Nonce != 0:
+	case ok && (f.Nonce != 0 || elsewhere): // old logs there begin with the first message
 		if f.Message, err = ParseID(v); err != nil {
 			return fmt.Errorf("%w: Message: %w", ErrTags, err)
 		}
 	default:
 		return fmt.Errorf("%w: slot 0 and only slot 0 has no Message", ErrTags)
 	}
+	f.Exclude = tags.All("Exclude")
 	return nil
 }
 
@@ -151,6 +175,12 @@ func (a Assignment) Message() ID { return a.fields.Message }
 
 // Owner is the address of the scheduler that signed.
 func (a Assignment) Owner() string { return a.item.OwnerAddress() }
+
+// IsElsewhere says whether a scheduler of today's network signed: one whose key is no unit key. Cursor says what that means
+// for its log.
+func (a Assignment) IsElsewhere() bool {
+	return a.item != nil && a.item.SignatureType() != ans104.Ed25519
+}
 
 // Item is the signed item itself.
 func (a Assignment) Item() *ans104.Item { return a.item }
@@ -180,8 +210,14 @@ type Fact struct{ Name, Value string }
 // Proof names the kind of evidence that an entry holds its slot.
 type Proof string
 
-// ProofAssignment: the assignment's signature and place in the hash chain prove the slot.
-const ProofAssignment Proof = "assignment"
+// The kinds of proof.
+const (
+	// ProofAssignment: the assignment's signature and place in the hash chain prove the slot.
+	ProofAssignment Proof = "assignment"
+	// ProofBoot needs none: the entry is the process itself, which an evaluation begins with where the log does not. It
+	// stands in no log and has the time of the first assignment beside it.
+	ProofBoot Proof = "boot"
+)
 
 // Entry is one slot of a log: the assignment and the item that it assigns.
 type Entry struct {
@@ -189,50 +225,4 @@ type Entry struct {
 	Assignment Assignment
 	Message    Message
 	Facts      Facts
-}
-
-// What can be wrong with a log (§5.3): each names the first bad slot.
-var (
-	ErrGap      = errors.New("the log has a gap")
-	ErrLink     = errors.New("the hash chain is broken")
-	ErrOrder    = errors.New("timestamp or block height runs backwards")
-	ErrOtherLog = errors.New("the entry belongs to another log")
-	ErrMismatch = errors.New("the assignment names another message than the one beside it")
-)
-
-// Cursor walks a log and checks each entry against all before it. NewCursor stands before slot 0; one that was stored
-// goes on where it stood. It does not judge who signed: see units.SignaturePolicy.
-type Cursor struct {
-	Process   ID
-	Next      Slot     // the slot expected now
-	Link      [32]byte // the Hash-Chain expected now; for slot 0 FirstLink
-	Timestamp int64    // of the last entry
-	Height    uint64   // of the last entry
-}
-
-// NewCursor stands before slot 0.
-func NewCursor(process ID) Cursor {
-	return Cursor{Process: process, Link: FirstLink(process), Timestamp: -1}
-}
-
-// Step checks the next entry and moves past it; after an error the cursor has not moved.
-// Errors: ErrOtherLog, ErrGap, ErrLink, ErrOrder, ErrMismatch.
-func (c *Cursor) Step(e Entry) error {
-	f := e.Assignment.fields
-	switch {
-	case f.Process != c.Process:
-		return fmt.Errorf("slot %d: %w", c.Next, ErrOtherLog)
-	case f.Nonce != c.Next:
-		return fmt.Errorf("slot %d: %w: slot %d follows", c.Next, ErrGap, f.Nonce)
-	case f.HashChain != c.Link:
-		return fmt.Errorf("slot %d: %w", c.Next, ErrLink)
-	case f.Timestamp <= c.Timestamp || f.BlockHeight < c.Height:
-		return fmt.Errorf("slot %d: %w", c.Next, ErrOrder)
-	case e.Message.IsZero() || e.Message.ID() != f.Message:
-		return fmt.Errorf("slot %d: %w", c.Next, ErrMismatch)
-	case c.Next == 0 && !e.Message.IsSpawn():
-		return fmt.Errorf("slot 0: %w: it is no process", ErrMismatch)
-	}
-	c.Next, c.Link, c.Timestamp, c.Height = f.Nonce+1, e.Assignment.Link(), f.Timestamp, f.BlockHeight
-	return nil
 }

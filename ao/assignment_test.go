@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -73,10 +74,16 @@ func TestSignAssignment(t *testing.T) {
 		"Type=Assignment", "Variant=ao.TN.1")
 	big := f
 	big.BlockHeight, big.Timestamp, big.Nonce = math.MaxInt64, math.MaxInt64, math.MaxUint64
-	for _, a := range []Assignment{a, first, assign(t, big)} {
+	less := f
+	less.Exclude = []string{"Data", "Anchor"}
+	tags := assign(t, less).Item().Tags()
+	if wantTags(t, tags[len(tags)-3:], "Message="+id(4).String(), "Exclude=Data", "Exclude=Anchor"); assign(t, less).ID() == a.ID() {
+		t.Error("what is excluded is not signed")
+	}
+	for _, a := range []Assignment{a, first, assign(t, big), assign(t, less)} {
 		b, err := ParseAssignment(a.Raw())
 		check(t, err)
-		if b.Fields() != a.Fields() || b.ID() != a.ID() || b.Link() != a.Link() {
+		if !reflect.DeepEqual(b.Fields(), a.Fields()) || b.ID() != a.ID() || b.Link() != a.Link() {
 			t.Errorf("%+v reads as %+v", a.Fields(), b.Fields())
 		}
 		if b.Process() != b.Fields().Process || b.Nonce() != b.Fields().Nonce || b.Message() != b.Fields().Message ||
@@ -87,6 +94,7 @@ func TestSignAssignment(t *testing.T) {
 	for _, bad := range []func(*AssignmentFields){
 		func(f *AssignmentFields) { f.Nonce = 0 }, func(f *AssignmentFields) { f.Message = f.Process },
 		func(f *AssignmentFields) { f.Timestamp = -1 }, func(f *AssignmentFields) { f.BlockHeight = 1 << 63 },
+		func(f *AssignmentFields) { f.Exclude = []string{"Data", "Data"} },
 	} {
 		other := f
 		bad(&other)
@@ -148,11 +156,19 @@ func TestParseAssignment(t *testing.T) {
 			a, err := ParseAssignment(it.Raw())
 			wantErr(t, err, c.want)
 			if c.want == nil {
-				want := AssignmentFields{id(1), 3, id(2), 1522898, 1728412707947, id(4)}
-				if a.Fields() != want {
+				want := AssignmentFields{id(1), 3, id(2), 1522898, 1728412707947, id(4), Tags(it.Tags()).All("Exclude")}
+				if !reflect.DeepEqual(a.Fields(), want) {
 					t.Errorf("fields %+v", a.Fields())
 				}
 				_, err = ParseAssignment(tampered(it.Raw()))
+				wantErr(t, err, ans104.ErrSignature)
+				var v ans104.Verifier
+				same, err := ParseAssignmentBy(&v, it.Raw())
+				check(t, err)
+				if !reflect.DeepEqual(same.Fields(), want) {
+					t.Errorf("fields %+v by a verifier", same.Fields())
+				}
+				_, err = ParseAssignmentBy(&v, tampered(it.Raw()))
 				wantErr(t, err, ans104.ErrSignature)
 			}
 		})
@@ -186,7 +202,7 @@ func TestCursor(t *testing.T) {
 	for i, e := range log {
 		check(t, c.Step(e))
 		f := e.Assignment.Fields()
-		if want := (Cursor{p, Slot(i) + 1, e.Assignment.Link(), f.Timestamp, f.BlockHeight}); c != want {
+		if want := (Cursor{p, Slot(i) + 1, e.Assignment.Link(), f.Timestamp, f.BlockHeight, 10}); c != want {
 			t.Fatalf("cursor %+v, want %+v", c, want)
 		}
 	}

@@ -39,7 +39,7 @@ func appendBlock(b, block []byte) []byte {
 
 // DecodeResult reads what Encode wrote and nothing else. Errors: ErrResponse.
 func DecodeResult(b []byte) (Result, error) {
-	if len(b) < 10 || b[0] != 1 || Decision(b[1]) > Duplicate || len(b) > MaxResult {
+	if len(b) < 10 || b[0] != 1 || Decision(b[1]) > Skipped || len(b) > MaxResult {
 		return Result{}, fmt.Errorf("%w: unknown encoding", ErrResponse)
 	}
 	r := Result{Decision: Decision(b[1]), GasUsed: binary.BigEndian.Uint64(b[2:])}

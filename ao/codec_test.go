@@ -65,7 +65,7 @@ func TestDecodeResultRefuses(t *testing.T) {
 		"nothing":           nil,
 		"version 0":         with(0, 0),
 		"version 2":         with(0, 2),
-		"unknown decision":  with(1, 2),
+		"unknown decision":  with(1, 3),
 		"long error":        with(10, 0xff, 0xff, 0xff, 0xff),
 		"long output":       with(14, 0, 0, 0, 200),
 		"many messages":     list(math.MaxUint32, 0),

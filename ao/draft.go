@@ -1,6 +1,7 @@
 package ao
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,7 +45,6 @@ type Origin struct {
 	Slot      Slot
 	Index     int      // position in the whole outbox: messages, then spawns, then assignments
 	Digest    [32]byte // of the result that holds the outbox
-	Foreign   bool     // the target's scheduler is a unit that does not know the From- tags: leave them out
 }
 
 // Sign makes the message that the draft asks for (§3.5). bundle is the ID of the attestations that travel with it,
@@ -61,6 +61,24 @@ func (d Draft) Sign(s ans104.Signer, o Origin, bundle ID) (Message, error) {
 		Tag{Name: "From-Process", Value: o.Process.String()},
 		Tag{Name: "From-Module", Value: o.Module})
 	return sealDraft(s, d, target[:], o.tags(tags, bundle))
+}
+
+// Assignments are the further processes that the message asks to be assigned to: a JSON list in the tag of that name, which
+// a messenger takes out. Errors: ErrDraft.
+func (d Draft) Assignments() ([]string, error) {
+	value, ok := d.Tags.Lookup("Assignments")
+	if !ok {
+		return nil, nil
+	}
+	list, ok := elements(json.RawMessage(value), maxList)
+	if !ok || len(list) > maxList {
+		return nil, fmt.Errorf("%w: Assignments %.48q is no list of processes", ErrDraft, value)
+	}
+	out := make([]string, len(list))
+	for i, e := range list {
+		out[i] = text(e)
+	}
+	return out, nil
 }
 
 // SignSpawn makes the process that a spawn asks for; scheduler is the spawner's, used if the draft names none.
@@ -91,6 +109,36 @@ func (d Draft) Spawned(process ID) Draft {
 		Tag{Name: "Variant", Value: Variant})}
 }
 
+// Abroad is a message that a messenger has made as it goes to units of today's network: signed by s, and without the tags that
+// say where it came from, which they do not know. To one of ours it is a copy of the message (PushDigest). Errors: ErrDraft.
+func (m Message) Abroad(s ans104.Signer) (Message, error) {
+	return m.again(s, m.Tags().Without("From-Slot", "From-Index", "From-Result"))
+}
+
+// Renamed is the notice of a spawn, signed by s, for the process that it has become instead. Errors: ErrDraft.
+func (m Message) Renamed(s ans104.Signer, process ID) (Message, error) {
+	tags := slices.Clone(m.Tags())
+	for i := range tags {
+		if tags[i].Name == "Process" {
+			tags[i].Value = process.String()
+		}
+	}
+	return m.again(s, tags)
+}
+
+// again signs the message with other tags.
+func (m Message) again(s ans104.Signer, tags Tags) (Message, error) {
+	it, err := ans104.Sign(s, ans104.Fields{Target: m.item.Target(), Anchor: m.item.Anchor(), Tags: tags, Data: m.Data()})
+	if err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrDraft, err)
+	}
+	out, err := shapeMessage(it)
+	if err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrDraft, err)
+	}
+	return out, nil
+}
+
 // unvouched is a copy without the tags by which a messenger vouches for an origin, in any spelling: modules and other
 // units fold the case of names, and would take a sender's from-process for its messenger's word.
 func unvouched(tags Tags) Tags {
@@ -104,12 +152,10 @@ func (o Origin) tags(tags Tags, bundle ID) Tags {
 	if o.PushedFor != "" {
 		tags = append(tags, Tag{Name: "Pushed-For", Value: o.PushedFor})
 	}
-	if !o.Foreign {
-		tags = append(tags,
-			Tag{Name: "From-Slot", Value: o.Slot.String()},
-			Tag{Name: "From-Index", Value: Slot(o.Index).String()},
-			Tag{Name: "From-Result", Value: ID(o.Digest).String()})
-	}
+	tags = append(tags,
+		Tag{Name: "From-Slot", Value: o.Slot.String()},
+		Tag{Name: "From-Index", Value: Slot(o.Index).String()},
+		Tag{Name: "From-Result", Value: ID(o.Digest).String()})
 	if !bundle.IsZero() {
 		tags = append(tags, Tag{Name: tagBundle, Value: bundle.String()})
 	}

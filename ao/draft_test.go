@@ -35,7 +35,6 @@ func TestDraftSign(t *testing.T) {
 		"all":        {func(*Origin) {}, id(6), append(append([]string{"Pushed-For=root"}, from...), "Attestation-Bundle="+id(6).String())},
 		"no bundle":  {func(*Origin) {}, ID{}, append([]string{"Pushed-For=root"}, from...)},
 		"root":       {func(o *Origin) { o.PushedFor = "" }, ID{}, from},
-		"foreign":    {func(o *Origin) { o.Foreign = true }, ID{}, []string{"Pushed-For=root"}},
 		"no digest":  {func(o *Origin) { o.Digest = ID{} }, ID{}, []string{"Pushed-For=root", from[0], from[1], "From-Result=" + ID{}.String()}},
 		"first slot": {func(o *Origin) { o.Slot, o.Index = 0, 0 }, ID{}, []string{"Pushed-For=root", "From-Slot=0", "From-Index=0", from[2]}},
 	} {
@@ -153,5 +152,38 @@ func TestKind(t *testing.T) {
 		if k.String() != want {
 			t.Errorf("kind %d is %q", uint8(k), k)
 		}
+	}
+}
+
+// TestAbroad: what goes abroad is a copy that another key signs, and a spawn's notice can name another process.
+func TestAbroad(t *testing.T) {
+	d := Draft{Target: id(1).String(), Anchor: strings.Repeat("7", 32), Data: []byte("data"), Tags: tags("Action=Ping")}
+	m, err := d.Sign(signer("messenger"), Origin{Process: id(2), Module: "m", PushedFor: "root", Slot: 3, Index: 1}, ID{})
+	check(t, err)
+	by := wallet(t, "messenger")
+	out, err := m.Abroad(by)
+	check(t, err)
+	if out.Owner() != address(t, by) || PushDigest(out, true) != PushDigest(m, true) || string(out.Anchor()) != d.Anchor {
+		t.Errorf("%s is no copy", out.ID())
+	}
+	for _, name := range []string{"From-Slot", "From-Index", "From-Result"} {
+		if _, ok := out.Tags().Lookup(name); ok {
+			t.Errorf("it has %s", name)
+		}
+	}
+	again, err := m.Abroad(by)
+	check(t, err)
+	if again.ID() != out.ID() {
+		t.Error("it comes out otherwise the second time")
+	}
+
+	notice := d.Spawned(id(5))
+	notice.Target = id(1).String()
+	n, err := notice.Sign(signer("messenger"), Origin{Process: id(1), Module: "m"}, ID{})
+	check(t, err)
+	renamed, err := n.Renamed(signer("messenger"), id(6))
+	check(t, err)
+	if renamed.Tags().Get("Process") != id(6).String() || n.Tags().Get("Process") != id(5).String() || renamed.Tags().Get("Action") != "Spawned" {
+		t.Errorf("the tags are %v", renamed.Tags())
 	}
 }

@@ -105,6 +105,19 @@ func (m Message) IsSpawn() bool { return m.spawn }
 // Target is the process whose log the message asks to join: itself, if it is a process.
 func (m Message) Target() ID { return m.process }
 
+// Addressee is the process that a process tells of itself, the target of its item; zero for none, and for messages.
+func (m Message) Addressee() (process ID) {
+	if m.spawn {
+		copy(process[:], m.item.Target())
+	}
+	return process
+}
+
+// IsFor says whether the signer addressed the message to that process.
+func (m Message) IsFor(process ID) bool {
+	return m.process == process || !process.IsZero() && m.Addressee() == process
+}
+
 // Tags is the item's ordered tags.
 func (m Message) Tags() Tags { return Tags(m.item.Tags()) }
 
@@ -127,7 +140,7 @@ func (m Message) From() string {
 }
 
 // Pushed is the From-Process tag, which only messages pushed out of an outbox carry.
-func (m Message) Pushed() (process string, ok bool) { return m.Tags().Lookup("From-Process") }
+func (m Message) Pushed() (process string, ok bool) { return m.item.Tag("From-Process") }
 
 // IsCast says whether the signer wants the message scheduled and its result left alone (§3.5).
 func (m Message) IsCast() bool { return m.Tags().Get("Push-Mode") == "cast" }

@@ -44,11 +44,17 @@ const (
 	Corrupt        Code = "corrupt"
 	ArchiveDown    Code = "archive-unavailable"
 	WalletTrouble  Code = "wallet"
+	Unfunded       Code = "unfunded"
+	Unpaid         Code = "unpaid"
+	NoDeal         Code = "no-deal"
+	NoOffer        Code = "no-offer"
+	OverCap        Code = "over-the-cap"
 	StoreTrouble   Code = "store"
 	Busy           Code = "busy"
 	Deadline       Code = "deadline"
 	Unreachable    Code = "unreachable"
 	Untrusted      Code = "untrusted"
+	Rejected       Code = "rejected"
 	Unsupported    Code = "unsupported"
 	Internal       Code = "internal"
 )
@@ -91,11 +97,17 @@ func Reasons() []Reason {
 		{Corrupt, "What was served is not what was signed.", "Try another gateway; verify names the slot."},
 		{ArchiveDown, "No Arweave gateway answered.", "Check the gateways in the config and the network."},
 		{WalletTrouble, "The Arweave wallet cannot be used.", "The detail says why, often the file's mode or an empty balance."},
+		{Unfunded, "The unit's wallet could not pay for settling this.", "Try another unit; the operator should fund the wallet that `aopeer keys` shows."},
+		{Unpaid, "The unit serves for a price, and no deal came with the question.", "Ask it for a quote and accept it; a current client does so by itself."},
+		{NoDeal, "An offer, quote or deal is refused; the detail begins with the reason, which docs/market-reasons.md explains.", "Ask for a new quote, or another unit."},
+		{NoOffer, "No unit offers what is needed.", "See `aopeer market explain`; the detail counts why the offers do not suit."},
+		{OverCap, "Whoever could serve asks more than the buyer's cap, which is hard.", "Raise --max-price to what the detail names, or wait for a lower price."},
 		{StoreTrouble, "The peer's store cannot be read or written.", "The detail says why: a full disk, a second instance, a damaged file."},
 		{Busy, "The unit has more work than it takes at once.", "Try again after a moment, or another unit."},
 		{Deadline, "The answer did not come in time.", "Try again; the work may have gone on."},
 		{Unreachable, "The peer cannot be reached.", "See `aopeer peers`; try another unit."},
 		{Untrusted, "The target does not trust the signer to speak for another process.", "Let a messenger push it that the process names in Authority."},
+		{Rejected, "A scheduler of today's network does not take the message; the detail is in its words.", "See the detail. Most there take no signatures but those of Arweave and Ethereum wallets: docs/interop.md."},
 		{Unsupported, "The unit does not do this.", "Ask a unit with that role."},
 		{Internal, "Something went wrong inside the unit.", "See the unit's log; please report it."},
 	}

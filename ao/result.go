@@ -22,6 +22,7 @@ type Decision uint8
 const (
 	Accepted  Decision = 0
 	Duplicate Decision = 1 // its message took effect in an earlier slot (§5.2.2)
+	Skipped   Decision = 2 // there is none: a scheduler of today's network left the slot out
 )
 
 // Result is what evaluating one entry brought forth. A result with an Error has an empty outbox and left the state
@@ -61,8 +62,8 @@ type Draft struct {
 type AssignDraft struct {
 	Processes []string
 	Message   string
-	Exclude   []string
-	Raw       json.RawMessage
+	AssignOptions
+	Raw json.RawMessage
 }
 
 // ParseResponse reads what a module's handle returned: {"ok":bool,"response":…}. Elements of the outbox that are not
@@ -140,7 +141,7 @@ func parseDraft(raw json.RawMessage) Draft {
 
 func parseAssign(raw json.RawMessage) AssignDraft {
 	a := AssignDraft{Raw: raw}
-	m, ok := members(raw, "Message", "Processes", "Exclude")
+	m, ok := members(raw, "Message", "Processes", "BaseLayer", "Exclude")
 	if !ok {
 		return a
 	}
@@ -148,6 +149,7 @@ func parseAssign(raw json.RawMessage) AssignDraft {
 	exclude, fit := texts(m["Exclude"])
 	if fits && fit {
 		a.Message, a.Processes, a.Exclude = text(m["Message"]), processes, exclude
+		a.BaseLayer = text(m["BaseLayer"]) == "true"
 	}
 	return a
 }

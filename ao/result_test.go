@@ -115,7 +115,8 @@ func TestParseAssigns(t *testing.T) {
 		in   string
 		want AssignDraft
 	}{
-		"whole":         {`{"Message":"m","Processes":["p","q"],"Exclude":["Data"]}`, AssignDraft{Message: "m", Processes: []string{"p", "q"}, Exclude: []string{"Data"}}},
+		"whole":         {`{"Message":"m","Processes":["p","q"],"Exclude":["Data"]}`, AssignDraft{Message: "m", Processes: []string{"p", "q"}, AssignOptions: AssignOptions{Exclude: []string{"Data"}}}},
+		"base layer":    {`{"Message":"m","Processes":["p"],"BaseLayer":true}`, AssignDraft{Message: "m", Processes: []string{"p"}, AssignOptions: AssignOptions{BaseLayer: true}}},
 		"nothing":       {`{}`, AssignDraft{}},
 		"empty tables":  {`{"Message":"m","Processes":{},"Exclude":{}}`, AssignDraft{Message: "m"}},
 		"not lists":     {`{"Message":"m","Processes":"p","Exclude":1}`, AssignDraft{Message: "m"}},
@@ -127,7 +128,7 @@ func TestParseAssigns(t *testing.T) {
 			r, err := ParseResponse([]byte(`{"ok":true,"response":{"Assignments":[` + c.in + `]}}`))
 			check(t, err)
 			a := r.Assignments[0]
-			if a.Message != c.want.Message || !slices.Equal(a.Processes, c.want.Processes) || !slices.Equal(a.Exclude, c.want.Exclude) || string(a.Raw) != c.in {
+			if a.Message != c.want.Message || !slices.Equal(a.Processes, c.want.Processes) || !slices.Equal(a.Exclude, c.want.Exclude) || a.BaseLayer != c.want.BaseLayer || string(a.Raw) != c.in {
 				t.Errorf("%+v, want %+v", a, c.want)
 			}
 		})

@@ -50,6 +50,10 @@ type Archive interface {
 	// it was served, but no gateway served it intact. ErrUnavailable: nobody answered.
 	Get(ctx context.Context, id ans104.ID) (*ans104.Item, error)
 
+	// Tx returns a base-layer transaction and its data, whose ID, signature and data root have been verified here. Its
+	// errors are Get's, and ErrTooLarge.
+	Tx(ctx context.Context, id ans104.ID) (*Tx, error)
+
 	// Query asks the index. Its answer is never believed: it may lack items, list false ones, or mislabel them; callers
 	// Get and judge what they rely on. Pages follow each other by the last Cursor of the previous one.
 	Query(ctx context.Context, q Query) (Page, error)

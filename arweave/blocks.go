@@ -19,15 +19,6 @@ const (
 	maxUnixSeconds = 1 << 40
 )
 
-// Height returns the height of the newest block, as the first gateway that answers says.
-func (c *Client) Height(ctx context.Context) (uint64, error) {
-	height, err := anyGateway(ctx, c, c.heightFrom)
-	if err != nil {
-		return 0, fmt.Errorf("get height: %w", err)
-	}
-	return height, nil
-}
-
 func (c *Client) heightFrom(ctx context.Context, g *gateway) (uint64, error) {
 	body, err := c.get(ctx, g, "/info", maxShortAnswer)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/big"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -79,6 +80,9 @@ type Bundler struct {
 	cfg    BundlerConfig
 	maxFee *big.Int
 	wake   chan struct{}
+	flush  atomic.Bool // items do not wait for company any more
+
+	settled, reposts atomic.Uint64 // transactions, since the start
 
 	stepLock sync.Mutex // one Step at a time
 
@@ -124,19 +128,34 @@ func NewBundler(cfg BundlerConfig) (*Bundler, error) {
 // Backlog says what is not settled yet.
 type Backlog struct {
 	// Items and Bytes wait in the queue for a bundle.
-	Items int
-	Bytes int64
+	Items int   `json:"items"`
+	Bytes int64 `json:"bytes"`
 	// InFlight counts transactions that are signed but not confirmed to the configured depth.
-	InFlight int
+	InFlight int `json:"inFlight"`
+	// Unposted counts those of them that no gateway has taken yet.
+	Unposted int `json:"unposted"`
 	// Oldest is what has waited for longest, in the queue or in flight; nil when nothing waits.
-	Oldest *Unsettled `json:",omitempty"`
+	Oldest *Unsettled `json:"oldest,omitempty"`
 }
 
 // Unsettled is an item, or a transaction of PostTx, that is not confirmed to the configured depth.
 type Unsettled struct {
-	ID ans104.ID
-	// Age is the time since it was Put or posted.
-	Age time.Duration
+	ID ans104.ID `json:"id"`
+	// Age is the time since it was Put or posted, nanoseconds in JSON.
+	Age time.Duration `json:"age"`
+}
+
+// Settlements is what a Bundler has done since it was made, in transactions.
+type Settlements struct {
+	// Confirmed are those that reached the configured depth.
+	Confirmed uint64
+	// Reposts counts how often one was posted again, or its data, because the network had lost it.
+	Reposts uint64
+}
+
+// Settlements counts the work done.
+func (b *Bundler) Settlements() Settlements {
+	return Settlements{Confirmed: b.settled.Load(), Reposts: b.reposts.Load()}
 }
 
 // Backlog reports the work ahead.
@@ -158,12 +177,16 @@ func (b *Bundler) Backlog() (Backlog, error) {
 	}
 	b.lock.Lock()
 	defer b.lock.Unlock()
+	unposted := 0
 	for _, f := range b.flights {
+		if !f.posted.Load() {
+			unposted++
+		}
 		if at := time.UnixMilli(f.record.Since); f.record.Since > 0 && older(at) {
 			oldest, since = f.record.Oldest, at
 		}
 	}
-	log := Backlog{Items: b.items, Bytes: b.bytes, InFlight: len(b.flights)}
+	log := Backlog{Items: b.items, Bytes: b.bytes, InFlight: len(b.flights), Unposted: unposted}
 	if !since.IsZero() {
 		log.Oldest = &Unsettled{ID: oldest, Age: max(b.cfg.Clock().Sub(since), 0)}
 	}
@@ -248,7 +271,7 @@ func (b *Bundler) dueIn(now time.Time) (time.Duration, error) {
 		return held, nil
 	}
 	b.lock.Lock()
-	full := b.items >= b.cfg.MaxItems || b.bytes >= b.cfg.MaxBytes
+	full := b.items >= b.cfg.MaxItems || b.bytes >= b.cfg.MaxBytes || b.flush.Load()
 	b.lock.Unlock()
 	if full {
 		return 0, nil
@@ -258,6 +281,12 @@ func (b *Bundler) dueIn(now time.Time) (time.Duration, error) {
 		return 0, nil
 	}
 	return b.cfg.MaxAge - since, nil
+}
+
+// Flush makes bundles from now on of whatever there is, at once: the peer is about to stop.
+func (b *Bundler) Flush() {
+	b.flush.Store(true)
+	b.poke()
 }
 
 // poke lets Run look again soon.

@@ -270,9 +270,9 @@ func TestRestartPostsTheSameTransaction(t *testing.T) {
 	}))
 	s.clock.add(time.Hour)
 	s.step() // signed, kept, and refused by the gateway
-	s.backlog(arweave.Backlog{InFlight: 1})
+	s.backlog(arweave.Backlog{InFlight: 1, Unposted: 1})
 	s.restart()
-	s.backlog(arweave.Backlog{InFlight: 1})
+	s.backlog(arweave.Backlog{InFlight: 1, Unposted: 1})
 	lock.Lock()
 	broken = false
 	lock.Unlock()

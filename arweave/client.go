@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,7 +20,7 @@ const (
 	defaultTimeout    = 20 * time.Second
 	defaultRetryDelay = 250 * time.Millisecond
 	defaultTries      = 4
-	defaultMaxItem    = 256 << 20
+	defaultMaxItem    = 48 << 20
 	// dataPatience is how many times longer than a small answer the body of an item may take.
 	dataPatience = 10
 	// maxAnswer bounds every answer that is not data: a page of MaxPage items with full tags fits.
@@ -49,8 +48,11 @@ type ClientConfig struct {
 	RetryDelay time.Duration
 	// Clock is the time by which a failing gateway is asked last for a while; nil is time.Now.
 	Clock func() time.Time
-	// MaxItem bounds an item, and a bundle that is fetched for the sake of one item. 0 is 256 MiB.
+	// MaxItem bounds an item, and a bundle that is fetched for the sake of one item. 0 is 48 MiB: the largest module fits.
 	MaxItem int64
+	// BlockTime is the time between two blocks on this chain, by which a height that fewer than three gateways vouch for
+	// is judged. 0 believes any height.
+	BlockTime time.Duration
 }
 
 // Validate checks the configuration without using the network.
@@ -64,7 +66,7 @@ func (c *ClientConfig) Validate() error {
 			return fmt.Errorf("check arweave client: gateway %q is not an http(s) URL", g)
 		}
 	}
-	if c.Timeout < 0 || c.RetryDelay < 0 || c.MaxItem < 0 {
+	if c.Timeout < 0 || c.RetryDelay < 0 || c.MaxItem < 0 || c.BlockTime < 0 {
 		return errors.New("check arweave client: negative limit")
 	}
 	return nil
@@ -80,6 +82,8 @@ type Client struct {
 	retryDelay time.Duration
 	maxItem    int64
 	clock      func() time.Time
+	bodies     *room
+	heights    heightGuard
 }
 
 // gateway is one place to ask.
@@ -93,6 +97,7 @@ type gateway struct {
 	// failures in a row, and until when it is asked after the others, in Unix nanoseconds.
 	failures  atomic.Uint32
 	heldUntil atomic.Int64
+	failed    atomic.Uint64 // in all
 }
 
 // NewClient builds a Client; it opens no connection.
@@ -107,6 +112,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if c.clock == nil {
 		c.clock = time.Now
 	}
+	c.bodies, c.heights.blockTime = newRoom(max(base64Size(c.maxItem), maxAnswer)+1), cfg.BlockTime
 	if c.http == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConnsPerHost = 32
@@ -127,9 +133,12 @@ func orDefault[T comparable](v, fallback T) T {
 	return v
 }
 
-func limitRedirects(_ *http.Request, via []*http.Request) error {
+func limitRedirects(to *http.Request, via []*http.Request) error {
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	if via[0].URL.Scheme == "https" && to.URL.Scheme != "https" {
+		return fmt.Errorf("redirected from https to %s", to.URL.Scheme)
 	}
 	return nil
 }
@@ -154,6 +163,8 @@ func (c *Client) send(ctx context.Context, g *gateway, r request) (*response, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	ctx, watch := watchPace(ctx, c.timeout, len(r.body))
+	defer watch.stop()
 	req, err := http.NewRequestWithContext(ctx, r.method, g.base+r.path, bytes.NewReader(r.body))
 	if err != nil {
 		return nil, fmt.Errorf("build request: %w", err)
@@ -163,19 +174,15 @@ func (c *Client) send(ctx context.Context, g *gateway, r request) (*response, er
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask gateway: %w", err)
+		return nil, fmt.Errorf("ask gateway: %w", watch.cause(err))
 	}
 	defer resp.Body.Close()
 	if resp.ContentLength > r.limit {
 		return nil, fmt.Errorf("%w: %s answers with %d bytes", ErrTooLarge, r.path, resp.ContentLength)
 	}
-	// Nothing is allocated ahead on the gateway's word.
-	body, err := io.ReadAll(io.LimitReader(resp.Body, r.limit+1))
+	body, err := c.readBody(ctx, resp, r.limit, watch)
 	if err != nil {
-		return nil, fmt.Errorf("read answer of %s: %w", r.path, err)
-	}
-	if int64(len(body)) > r.limit {
-		return nil, fmt.Errorf("%w: %s answers with over %d bytes", ErrTooLarge, r.path, r.limit)
+		return nil, fmt.Errorf("read answer of %s: %w", r.path, watch.cause(err))
 	}
 	return &response{status: resp.StatusCode, body: body}, nil
 }
@@ -189,7 +196,7 @@ func (c *Client) get(ctx context.Context, g *gateway, path string, limit int64) 
 	switch resp.status {
 	case http.StatusOK:
 		return resp.body, nil
-	case http.StatusNotFound, http.StatusGone:
+	case http.StatusNotFound, http.StatusGone, http.StatusAccepted: // the last of a transaction in no block yet
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, path)
 	}
 	return nil, statusError(path, resp)
@@ -215,9 +222,10 @@ func (c *Client) inOrder() []*gateway {
 
 func (c *Client) isHeld(g *gateway) bool { return g.heldUntil.Load() > c.clock().UnixNano() }
 
-// heard notes how a gateway did: no answer, or one that is not intact, puts it behind the others, for longer each time.
+// heard notes how a gateway did: no answer, or one that is not intact or too large, puts it behind the others, for longer
+// each time.
 func (c *Client) heard(ctx context.Context, g *gateway, err error) {
-	if err == nil || (isVerdict(err) && !errors.Is(err, ErrCorrupt)) {
+	if err == nil || (isVerdict(err) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrTooLarge)) {
 		g.failures.Store(0)
 		g.heldUntil.Store(0)
 		return
@@ -225,6 +233,7 @@ func (c *Client) heard(ctx context.Context, g *gateway, err error) {
 	if ctx.Err() != nil { // the caller gave up
 		return
 	}
+	g.failed.Add(1)
 	hold := min(heldFirst<<min(g.failures.Add(1)-1, 16), heldMost)
 	g.heldUntil.Store(c.clock().Add(hold).UnixNano())
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -23,6 +24,8 @@ type flight struct {
 	pause  pause
 	// unseen says that no gateway can have it: signed in this run, and refused by all that were asked.
 	unseen bool
+	// posted says that record.Posted is set, to whoever is not busy with the transaction.
+	posted atomic.Bool
 	// depth is what was last seen; it shrinks when the network reorganises.
 	depth uint64
 }
@@ -58,6 +61,7 @@ func (b *Bundler) loadFlights(used map[string]bool) (map[ans104.ID]*flight, erro
 			if f.tx, err = ParseTx(f.record.Tx); err != nil {
 				return nil, storeError("decode "+p.Key, err)
 			}
+			f.posted.Store(f.record.Posted != 0)
 			flights[f.tx.ID] = f
 			used[f.record.Data] = true
 			after = p.Key
@@ -192,6 +196,7 @@ func (b *Bundler) post(ctx context.Context, f *flight) error {
 func (b *Bundler) noteTaken(f *flight) error {
 	now := b.cfg.Clock()
 	f.record.Posted = now.UnixMilli()
+	f.posted.Store(true)
 	f.pause.wait(now, b.cfg.Poll)
 	return b.save(f, &store.Batch{})
 }

@@ -3,7 +3,6 @@ package arweave
 import (
 	"context"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -115,10 +114,6 @@ func (c *Client) itemFromParts(ctx context.Context, g *gateway, id ans104.ID, no
 	if err != nil {
 		return nil, fmt.Errorf("%w: the index has no owner key", ErrCorrupt)
 	}
-	types := signatureTypes(len(signature), len(owner))
-	if len(types) == 0 {
-		return nil, fmt.Errorf("%w: no signature type has %d and %d bytes", ErrCorrupt, len(signature), len(owner))
-	}
 	target, err := decode64(node.Recipient)
 	if err != nil || (len(target) != 0 && len(target) != hashSize) {
 		return nil, fmt.Errorf("%w: recipient malformed", ErrCorrupt)
@@ -127,44 +122,18 @@ func (c *Client) itemFromParts(ctx context.Context, g *gateway, id ans104.ID, no
 	if err != nil {
 		return nil, err
 	}
-	tags, err := ans104.EncodeTags(node.Tags)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
 	data, err := c.get(ctx, g, "/raw/"+id.String(), c.maxItem)
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range types {
-		raw := make([]byte, 0, 2+len(signature)+len(owner)+2*(1+hashSize)+16+len(tags)+len(data))
-		raw = binary.LittleEndian.AppendUint16(raw, uint16(t))
-		raw = append(append(raw, signature...), owner...)
-		raw = appendOptional(raw, target)
-		raw = appendOptional(raw, anchor)
-		raw = binary.LittleEndian.AppendUint64(raw, uint64(len(node.Tags)))
-		raw = binary.LittleEndian.AppendUint64(raw, uint64(len(tags)))
-		raw = append(append(raw, tags...), data...)
-		var item *ans104.Item
-		if item, err = checkItem(raw, id); err == nil {
-			return item, nil
-		}
+	item, err := ans104.Assemble(signature, owner, ans104.Fields{Target: target, Anchor: anchor, Tags: node.Tags, Data: data})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return nil, err
-}
-
-// signatureTypes lists the types that a signature and a key of these lengths can be; the index does not say.
-func signatureTypes(signature, owner int) []ans104.SignatureType {
-	switch [2]int{signature, owner} {
-	case [2]int{512, 512}:
-		return []ans104.SignatureType{ans104.Arweave}
-	case [2]int{64, 32}:
-		return []ans104.SignatureType{ans104.Ed25519, ans104.Solana}
-	case [2]int{65, 65}:
-		return []ans104.SignatureType{ans104.Ethereum}
-	case [2]int{65, 42}:
-		return []ans104.SignatureType{ans104.TypedEthereum}
+	if item.ID() != id {
+		return nil, fmt.Errorf("%w: another item, %s", ErrCorrupt, item.ID())
 	}
-	return nil
+	return item, nil
 }
 
 // indexAnchor reads an anchor as gateways spell it: base64url, or the bytes as they are when those are text.
@@ -179,26 +148,9 @@ func indexAnchor(text string) ([]byte, error) {
 	return anchor, nil
 }
 
-func appendOptional(raw, field []byte) []byte {
-	if len(field) == 0 {
-		return append(raw, 0)
-	}
-	return append(append(raw, 1), field...)
-}
-
 // itemFromBundle fetches the carrier's data and picks the item out of it.
 func (c *Client) itemFromBundle(ctx context.Context, g *gateway, id, bundle ans104.ID) (*ans104.Item, error) {
-	data, err := c.get(ctx, g, "/raw/"+bundle.String(), c.maxItem)
-	if errors.Is(err, ErrNotFound) {
-		// Nodes have no /raw/, but give a transaction's data in base64url.
-		var text []byte
-		if text, err = c.get(ctx, g, "/tx/"+bundle.String()+"/data", c.maxItem/3*4+4); err == nil {
-			data, err = decode64(string(text))
-			if err != nil {
-				err = fmt.Errorf("%w: bundle is not base64url", ErrCorrupt)
-			}
-		}
-	}
+	data, err := c.dataOf(ctx, g, bundle)
 	if err != nil {
 		return nil, err
 	}

@@ -72,8 +72,10 @@ func (b *Bundler) watch(ctx context.Context, f *flight, now time.Time) error {
 	case unknown && lost:
 		if f.record.Posted != 0 {
 			b.cfg.Log.Warn("transaction dropped by the network, posting it again", "tx", f.tx.ID)
+			b.reposts.Add(1)
 		}
 		f.record.Posted = 0
+		f.posted.Store(false)
 		return b.send(ctx, f)
 	case unknown:
 		f.pause.wait(now, b.cfg.Poll)
@@ -122,10 +124,12 @@ func (b *Bundler) conclude(ctx context.Context, f *flight, now time.Time) error 
 		missing, err := client.missingData(ctx, g, f.tx, data)
 		if err == nil && len(missing) == 0 {
 			b.cfg.Log.Info("settled", "tx", f.tx.ID, "block", height)
+			b.settled.Add(1)
 			return b.forget(f)
 		}
 		if err == nil {
 			b.cfg.Log.Warn("chunks dropped by the network, posting them again", "tx", f.tx.ID, "chunks", len(missing))
+			b.reposts.Add(1)
 			err = client.postMissing(ctx, g, f.tx, data, missing)
 		}
 		client.heard(ctx, g, err)

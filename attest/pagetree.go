@@ -37,15 +37,7 @@ func (t *PageTree) Update(s State) Hash {
 	n := s.Len() / PageSize
 	t.cut(n)
 	t.pages = n
-	var zero [PageSize]byte
-	s.Pages(func(i uint32, page *[PageSize]byte) bool {
-		if *page == zero {
-			t.set(uint64(i), t.zero[0], false)
-		} else {
-			t.set(uint64(i), LeafHash(page[:]), true)
-		}
-		return true
-	})
+	t.take(s)
 	for _, b := range t.blocks {
 		if b.dirty != 0 {
 			b.climb(1, 0, blockLeaves)
@@ -54,6 +46,38 @@ func (t *PageTree) Update(s State) Hash {
 	}
 	last := binary.BigEndian.AppendUint64([]byte{'t'}, s.Len())
 	return t.spine(0, n+1, LeafHash(append(last, s.Tail()...)))
+}
+
+// Remembering is a State that keeps the leaf hashes of its pages.
+type Remembering interface {
+	State
+	// Leaves is Pages with a place beside each page for its LeafHash. It holds the hash, or zero if none was put there for
+	// this very content; nil is no place.
+	Leaves(yield func(index uint32, page *[PageSize]byte, leaf *Hash) bool)
+}
+
+// take notes the leaf of every page that s yields.
+func (t *PageTree) take(s State) {
+	var zero [PageSize]byte
+	note := func(i uint32, page *[PageSize]byte, known *Hash) bool {
+		switch {
+		case *page == zero:
+			t.set(uint64(i), t.zero[0], false)
+		case known == nil:
+			t.set(uint64(i), LeafHash(page[:]), true)
+		default:
+			if *known == (Hash{}) {
+				*known = LeafHash(page[:])
+			}
+			t.set(uint64(i), *known, true)
+		}
+		return true
+	}
+	if r, ok := s.(Remembering); ok {
+		r.Leaves(note)
+		return
+	}
+	s.Pages(func(i uint32, page *[PageSize]byte) bool { return note(i, page, nil) })
 }
 
 // set notes a leaf; one of a zero page needs no block of its own.

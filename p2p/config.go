@@ -9,9 +9,11 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // WireVersion is the version of this package's own protocols (hello, the DHT's, gossip's). Peers that speak another
@@ -42,13 +44,19 @@ type Config struct {
 	Server bool
 	// Limits bound what other peers may cost us; zero fields take the defaults of DefaultLimits.
 	Limits Limits
+	// Relay is how peers that cannot be dialled are met; zero fields take the bounds of DefaultRelay.
+	Relay Relay
 	// KeepEvery is how often the keeper looks after connections; 2 s when zero.
 	KeepEvery time.Duration
 	// DisableRefresh turns off the DHT's periodic refresh, which dominates the cost of large simulations.
 	DisableRefresh bool
+	// Metrics is where libp2p registers its counters, which all nodes of a process share; nil counts nothing.
+	Metrics prometheus.Registerer
 	// Host is a ready libp2p host with Key's identity, given by a simulation; nil builds one over TCP and QUIC. It is
 	// not closed by Run, and must not be connected to others before the node is ready.
 	Host host.Host
+	// Wire are libp2p's options for transports and their security, given by a simulation; nil is TCP and QUIC, encrypted.
+	Wire []libp2p.Option
 	// Log gets what an operator wants to know; nil discards it.
 	Log *slog.Logger
 
@@ -65,9 +73,15 @@ type Limits struct {
 	Timeout time.Duration
 	// StreamsPerPeer is how many streams of one peer are served at once.
 	StreamsPerPeer int
+	// Streams is the most streams that all peers together have opened to us. A few are sure for each peer, and of the
+	// rest it gets a fair share.
+	Streams int
 	// CallsPerSecond and CallBurst are the token bucket for streams opened by one peer.
 	CallsPerSecond float64
 	CallBurst      int
+	// GossipPerSecond and GossipBurst are the token bucket for the messages and requests that one neighbour gossips.
+	GossipPerSecond float64
+	GossipBurst     int
 	// MaxMessage is the most bytes in one gossip message.
 	MaxMessage int
 	// Validations is how many gossip messages of one topic are validated at once; ValidationQueue how many wait.
@@ -76,7 +90,8 @@ type Limits struct {
 	Conns int
 	// ConnsPerIP is the most connections from one IPv4 address or IPv6 /56. Loopback is exempt.
 	ConnsPerIP int
-	// Memory is the most bytes of buffers for all peers together; a single peer gets at most a quarter.
+	// Memory is the most bytes of buffers for all peers together. Some are sure for each peer, and of the rest it gets a
+	// fair share: at most half, when it is alone.
 	Memory int64
 	// LowPeers is the number of connected peers below which the keeper dials known ones.
 	LowPeers int
@@ -91,14 +106,17 @@ func DefaultLimits() Limits {
 		MaxResponse:     16 << 20,
 		Timeout:         10 * time.Second,
 		StreamsPerPeer:  128,
+		Streams:         4096,
 		CallsPerSecond:  1000,
 		CallBurst:       2000,
+		GossipPerSecond: 1000,
+		GossipBurst:     5000,
 		MaxMessage:      256 << 10,
 		Validations:     64,
 		ValidationQueue: 1024,
 		Conns:           384,
 		ConnsPerIP:      8,
-		Memory:          512 << 20,
+		Memory:          192 << 20,
 		LowPeers:        8,
 		KnownPeers:      1024,
 	}
@@ -111,8 +129,11 @@ func (l Limits) withDefaults() Limits {
 		MaxResponse:     orDefault(l.MaxResponse, d.MaxResponse),
 		Timeout:         orDefault(l.Timeout, d.Timeout),
 		StreamsPerPeer:  orDefault(l.StreamsPerPeer, d.StreamsPerPeer),
+		Streams:         orDefault(l.Streams, d.Streams),
 		CallsPerSecond:  orDefault(l.CallsPerSecond, d.CallsPerSecond),
 		CallBurst:       orDefault(l.CallBurst, d.CallBurst),
+		GossipPerSecond: orDefault(l.GossipPerSecond, d.GossipPerSecond),
+		GossipBurst:     orDefault(l.GossipBurst, d.GossipBurst),
 		MaxMessage:      orDefault(l.MaxMessage, d.MaxMessage),
 		Validations:     orDefault(l.Validations, d.Validations),
 		ValidationQueue: orDefault(l.ValidationQueue, d.ValidationQueue),
@@ -126,7 +147,7 @@ func (l Limits) withDefaults() Limits {
 
 func (l Limits) validate() error {
 	if l.MaxRequest < 0 || l.MaxResponse < 0 || l.Timeout < 0 || l.StreamsPerPeer < 0 || l.CallsPerSecond < 0 ||
-		l.CallBurst < 0 || l.MaxMessage < 0 || l.Validations < 0 || l.ValidationQueue < 0 || l.Conns < 0 ||
+		l.Streams < 0 || l.CallBurst < 0 || l.GossipPerSecond < 0 || l.GossipBurst < 0 || l.MaxMessage < 0 || l.Validations < 0 || l.ValidationQueue < 0 || l.Conns < 0 ||
 		l.ConnsPerIP < 0 || l.Memory < 0 || l.LowPeers < 0 || l.KnownPeers < 0 {
 		return errors.New("check limits: negative value")
 	}
@@ -156,6 +177,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.KeepEvery = orDefault(c.KeepEvery, 2*time.Second)
 	c.Limits = c.Limits.withDefaults()
+	c.Relay = c.Relay.withDefaults()
 	return c
 }
 
@@ -177,6 +199,9 @@ func (c Config) Validate() error {
 		return err
 	}
 	if _, err := newGate(c.Deny); err != nil {
+		return err
+	}
+	if err := c.Relay.validate(); err != nil {
 		return err
 	}
 	return c.Limits.validate()
@@ -204,6 +229,12 @@ func parseAddrs(addrs []string) ([]multiaddr.Multiaddr, error) {
 		out = append(out, a)
 	}
 	return out, nil
+}
+
+// CheckPeers says what is wrong with full addresses of peers, if anything.
+func CheckPeers(addrs []string) error {
+	_, err := parsePeers(addrs)
+	return err
 }
 
 func parsePeers(addrs []string) ([]peer.AddrInfo, error) {

@@ -58,6 +58,26 @@ func (n *Node) Deny(id peer.ID, during time.Duration) {
 	}
 }
 
+// refuse notes that a peer was refused something. One that goes on and on is put off; that is left to watch, because who
+// refuses may hold locks of libp2p's.
+func (n *Node) refuse(id peer.ID, why bound) {
+	if n.admit.refuse(id, why, time.Now()) {
+		select {
+		case n.floods <- id:
+		default: // another refusal will say it again
+		}
+	}
+}
+
+// putOff ends the connections of a peer that floods, and lets it come back after a while.
+func (n *Node) putOff(id peer.ID) {
+	if n.gate.isDenied(id, time.Now()) {
+		return
+	}
+	n.admit.count(boundFlood)
+	n.Deny(id, putOffFor)
+}
+
 // gated says why not to talk to a peer, if so.
 func (n *Node) gated(id peer.ID) error {
 	now := time.Now()

@@ -15,41 +15,44 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
 
-// boundless is a member of the network that knows no limits of its own.
-func boundless(t *testing.T, like *Node) host.Host {
+// boundless is a member of the network that knows no limits of its own, to be closed by whoever asks for it. The error is
+// that of connecting.
+func boundless(t testing.TB, name string, like *Node) (host.Host, error) {
 	t.Helper()
-	key, err := crypto.UnmarshalEd25519PrivateKey(testKey("boundless"))
+	key, err := crypto.UnmarshalEd25519PrivateKey(testKey(name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := libp2p.New(libp2p.Identity(key), libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableMetrics(),
-		libp2p.ResourceManager(new(network.NullResourceManager)), libp2p.DisableRelay())
+	h, err := libp2p.New(libp2p.Identity(key), libp2p.NoListenAddrs, libp2p.DisableMetrics(), libp2p.DisableRelay(),
+		libp2p.ResourceManager(new(network.NullResourceManager)), libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Security(noise.ID, noise.New), libp2p.DisableIdentifyAddressDiscovery(), libp2p.Ping(false))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.SetStreamHandler(like.helloID(), func(s network.Stream) { _ = s.Close() })
 	infos, err := parsePeers(like.Addrs()[:1]) // TCP: QUIC would hold the streams back on the sender's side
-	if err == nil {
-		err = h.Connect(testContext(t), infos[0])
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h
+	return h, h.Connect(testContext(t), infos[0])
+}
+
+// attack is what a flood came to.
+type attack struct {
+	busy, other, waiting atomic.Int64 // refused for being too many, ended otherwise, under way
 }
 
 // flood opens streams, begins a frame on each and leaves it; it counts those that are refused for being too many, and those
 // that are refused otherwise. What is left hangs until the returned function is called.
-func flood(t *testing.T, from host.Host, to *Node, count int) (busy, other *atomic.Int64, release func()) {
-	t.Helper()
-	busy, other = new(atomic.Int64), new(atomic.Int64)
+func (a *attack) flood(from host.Host, to *Node, count int) (release func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var readers sync.WaitGroup
+	var readers, openers sync.WaitGroup
 	work := make(chan struct{})
-	var openers sync.WaitGroup
-	for range 32 {
+	for range min(count, 32) {
 		openers.Go(func() {
 			for range work {
 				s, err := from.NewStream(ctx, to.ID(), protocol.ID("/ao/test-net/hold/1.0.0"))
@@ -57,14 +60,16 @@ func flood(t *testing.T, from host.Host, to *Node, count int) (busy, other *atom
 					_, err = s.Write([]byte{100, kindData, 'x'})
 				}
 				if err != nil {
-					sortOut(err, busy, other)
+					a.sortOut(err)
 					continue
 				}
+				a.waiting.Add(1)
 				readers.Go(func() {
 					defer s.Reset()
+					defer a.waiting.Add(-1)
 					defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 					if _, err := s.Read(make([]byte, 1)); ctx.Err() == nil {
-						sortOut(err, busy, other)
+						a.sortOut(err)
 					}
 				})
 			}
@@ -75,71 +80,120 @@ func flood(t *testing.T, from host.Host, to *Node, count int) (busy, other *atom
 	}
 	close(work)
 	openers.Wait()
-	return busy, other, func() { cancel(); readers.Wait() }
+	return func() { cancel(); readers.Wait() }
 }
 
-func sortOut(err error, busy, other *atomic.Int64) {
+func (a *attack) sortOut(err error) {
 	if errors.Is(streamError(err), ErrBusy) {
-		busy.Add(1)
+		a.busy.Add(1)
 	} else {
-		other.Add(1)
+		a.other.Add(1)
 	}
+}
+
+// besieged is a server with a handler that holds streams, and a client of it that is no attacker.
+type besieged struct {
+	server, client *Node
+	inside, most   atomic.Int64 // streams in the handler: now, and at once
+	goroutines     int          // before the siege
+	heap           uint64
+}
+
+func besiege(t testing.TB, change func(*Config)) *besieged {
+	t.Helper()
+	config := testConfig("server")
+	config.Limits.Timeout = time.Minute                              // so that what was let in stays for the length of the test
+	config.Limits.CallsPerSecond, config.Limits.CallBurst = 1e6, 1e6 // the client calls as fast as it can
+	if change != nil {
+		change(&config)
+	}
+	b := &besieged{server: start(t, config), client: start(t, testConfig("client"))}
+	b.server.Handle("hold", "1.0.0", func(_ context.Context, _ Peer, s *Stream) error {
+		now := b.inside.Add(1)
+		defer b.inside.Add(-1)
+		for seen := b.most.Load(); now > seen && !b.most.CompareAndSwap(seen, now); seen = b.most.Load() {
+		}
+		_, err := s.Read(0)
+		return err
+	})
+	b.server.Handle("echo", "1.0.0", echo)
+	if err := b.client.Connect(testContext(t), b.server.Addrs()...); err != nil {
+		t.Fatal(err)
+	}
+	callTimes(t, b.client, b.server, 20, nil)
+	b.goroutines, b.heap = settledGoroutines(), inMemory()
+	return b
+}
+
+// inMemory is what the process holds in heap and stacks, garbage left out.
+func inMemory() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// checkMemory fails if the siege, attackers included, takes more than 256 MiB.
+func (b *besieged) checkMemory(t testing.TB) {
+	t.Helper()
+	if now := inMemory(); now > b.heap+256<<20 {
+		t.Errorf("%d MiB in memory, %d before", now>>20, b.heap>>20)
+	} else {
+		t.Logf("%d MiB in memory, %d before", now>>20, b.heap>>20)
+	}
+}
+
+// lift waits until nothing of the siege is left, once the attackers are gone.
+func (b *besieged) lift(t testing.TB) {
+	t.Helper()
+	eventually(t, "no stream is left", func() bool { return b.inside.Load() == 0 })
+	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= b.goroutines })
+	eventually(t, "the memory is free again", func() bool { return inMemory() < b.heap+16<<20 })
+	callTimes(t, b.client, b.server, 20, nil)
 }
 
 // TestTenThousandStreamsFromOnePeer is about the others: they are served as before, and nothing stays behind.
 func TestTenThousandStreamsFromOnePeer(t *testing.T) {
 	const streams = 10_000
-	config := testConfig("server")
-	config.Limits.Timeout = time.Minute // so that what was let in stays for the length of the test
-	server := start(t, config)
-	var inside, most atomic.Int64
-	server.Handle("hold", "1.0.0", func(_ context.Context, _ Peer, s *Stream) error {
-		now := inside.Add(1)
-		defer inside.Add(-1)
-		for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
-		}
-		_, err := s.Read(0)
-		return err
-	})
-	server.Handle("echo", "1.0.0", echo)
-	client := start(t, testConfig("client"))
-	if err := client.Connect(testContext(t), server.Addrs()...); err != nil {
+	b := besiege(t, nil)
+	calm := callTimes(t, b.client, b.server, 200, nil)
+	attacker, err := boundless(t, "boundless", b.server)
+	if err != nil {
 		t.Fatal(err)
 	}
-	calm := callTimes(t, client, server, 200, nil)
-	before := settledGoroutines()
-
-	attacker := boundless(t, server)
-	ended := make(chan struct{})
-	var busy, other *atomic.Int64
+	var a attack
 	var release func()
+	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		busy, other, release = flood(t, attacker, server, streams)
+		release = a.flood(attacker, b.server, streams)
 	}()
-	stormy := callTimes(t, client, server, 200, ended)
+	stormy := callTimes(t, b.client, b.server, 200, ended)
 	<-ended
 	eventually(t, "everything beyond the limit is refused", func() bool {
-		return busy.Load()+other.Load()+inside.Load() >= streams
+		return a.busy.Load()+a.other.Load()+b.inside.Load() >= streams
 	})
-	limit := int64(server.config.Limits.StreamsPerPeer)
-	if most.Load() > limit || inside.Load() == 0 {
-		t.Errorf("%d streams were served at once, %d now, limit %d", most.Load(), inside.Load(), limit)
+	limit := int64(b.server.config.Limits.StreamsPerPeer)
+	if b.most.Load() > limit || b.inside.Load() == 0 {
+		t.Errorf("%d streams were served at once, %d now, limit %d", b.most.Load(), b.inside.Load(), limit)
 	}
-	if other.Load() > 0 {
-		t.Errorf("%d streams were refused with another reason than busy", other.Load())
+	if a.other.Load() > 0 {
+		t.Errorf("%d streams were refused with another reason than busy", a.other.Load())
 	}
-	held := callTimes(t, client, server, 200, nil)
-	t.Logf("%d streams: %d served, %d busy; p99 of another peer's calls: %v calm, %v during, %v after", streams, most.Load(),
-		busy.Load(), p99(calm), p99(stormy), p99(held))
+	if refused := b.server.Status().Refused; refused.Streams+refused.Rate < uint64(streams-limit) {
+		t.Errorf("refused: %+v", refused)
+	}
+	held := callTimes(t, b.client, b.server, 200, nil)
+	t.Logf("%d streams: %d served, %d busy; p99 of another peer's calls: %v calm, %v during, %v after", streams, b.most.Load(),
+		a.busy.Load(), p99(calm), p99(stormy), p99(held))
+	b.checkMemory(t)
 	release()
 	_ = attacker.Close()
-	eventually(t, "no stream is left", func() bool { return inside.Load() == 0 })
-	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	b.lift(t)
 }
 
 // callTimes calls until ended is closed, at least so often, and gives how long each call took.
-func callTimes(t *testing.T, client, server *Node, least int, ended <-chan struct{}) []time.Duration {
+func callTimes(t testing.TB, client, server *Node, least int, ended <-chan struct{}) []time.Duration {
 	t.Helper()
 	var took []time.Duration
 	for {

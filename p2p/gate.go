@@ -121,7 +121,7 @@ func (n *Node) speaksHello(ctx context.Context, id peer.ID) (bool, error) {
 	if n.belongs(id) {
 		return true, nil
 	}
-	s, err := n.host.NewStream(network.WithNoDial(ctx, "hello"), id, n.helloID())
+	s, err := n.host.NewStream(network.WithAllowLimitedConn(network.WithNoDial(ctx, "hello"), "hello"), id, n.helloID())
 	var unsupported multistream.ErrNotSupported[protocol.ID]
 	switch {
 	case err == nil:
@@ -151,6 +151,8 @@ func (n *Node) watch(ctx context.Context, events event.Subscription) {
 			return
 		case id := <-ended:
 			delete(doubted, id)
+		case id := <-n.floods:
+			n.putOff(id)
 		case e, ok := <-events.Out():
 			if !ok {
 				return

@@ -100,7 +100,7 @@ func (n *Node) redial(ctx context.Context, dials *redials, chores *sync.WaitGrou
 	now := time.Now()
 	consider := func(info peer.AddrInfo, limit time.Duration, room int) {
 		if _, taken := dials.under[info.ID]; taken || info.ID == n.id || len(dials.under) >= room ||
-			n.host.Network().Connectedness(info.ID) == network.Connected ||
+			n.host.Network().Connectedness(info.ID) != network.NotConnected || // through a relay counts too: it would be no news to dial again
 			n.gated(info.ID) != nil || now.Before(dials.backoffs[info.ID].next) {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -179,4 +180,32 @@ func TestProvideAloneIsRepeated(t *testing.T) {
 		found, err := second.FindProviders(ctx, key, 1)
 		return err == nil && len(found) == 1 && found[0].ID == first.ID()
 	})
+}
+
+// TestLearn: who is told where a peer listens can call it without asking anybody; what is no address of that peer is left
+// out.
+func TestLearn(t *testing.T) {
+	server, client := start(t, testConfig("server")), start(t, testConfig("client"))
+	server.Handle("echo", "1.0.0", echo)
+	ctx := testContext(t)
+	if _, err := client.Call(ctx, server.ID(), "echo", "1.0.0", []byte("x")); !errors.Is(err, ErrUnreachable) {
+		t.Fatalf("called a peer that nobody told of: %v", err)
+	}
+	other := start(t, testConfig("other"))
+	client.Learn(server.ID(), append([]string{"nonsense", "", "/p2p/" + server.ID().String()}, other.Addrs()...), time.Minute)
+	if _, err := client.Call(ctx, server.ID(), "echo", "1.0.0", []byte("x")); !errors.Is(err, ErrUnreachable) {
+		t.Fatalf("called a peer at addresses that are not its own: %v", err)
+	}
+	for _, addr := range server.Addrs() {
+		client.Learn(server.ID(), []string{strings.TrimSuffix(addr, "/p2p/"+server.ID().String())}, time.Minute)
+	}
+	if _, err := client.Call(ctx, server.ID(), "echo", "1.0.0", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if got := client.Neighbours(); !slices.Equal(got, []peer.ID{server.ID()}) {
+		t.Errorf("neighbours %v", got)
+	}
+	if _, err := client.Ping(ctx, server.ID()); err != nil || client.Latency(server.ID()) <= 0 {
+		t.Errorf("latency %v after a ping, %v", client.Latency(server.ID()), err)
+	}
 }

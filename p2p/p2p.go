@@ -42,11 +42,13 @@ type Node struct {
 	admit  *admission
 	known  *roster
 	offers *provisions
+	others *subscriptions
 
 	started chan struct{} // closed by the first Run, so that a second one is refused
 	ready   chan struct{} // closed once the node can be used
 	gone    chan struct{} // closed when Run has returned
 	wake    chan struct{} // asks the keeper for a round out of turn
+	floods  chan peer.ID  // peers to be put off
 
 	lock     sync.Mutex // owns what follows
 	running  bool
@@ -90,9 +92,11 @@ func New(config Config) (*Node, error) {
 		gate: gate, admit: newAdmission(config.Limits), offers: newProvisions(),
 		started: make(chan struct{}), ready: make(chan struct{}), gone: make(chan struct{}),
 		wake:     make(chan struct{}, 1),
+		floods:   make(chan peer.ID, 64),
 		handlers: make(map[string]Handler), topics: make(map[string]*Topic),
 	}
 	n.known = newRoster(n.store)
+	n.others = newSubscriptions(config.Network, func() { n.admit.count(boundTopics) })
 	n.Handle(helloVerb, WireVersion, n.hello)
 	return n, nil
 }
@@ -261,6 +265,41 @@ func (n *Node) Peers() []PeerInfo {
 		out = append(out, info)
 	}
 	return out
+}
+
+// Neighbours lists the connected peers of our network, in no particular order, which costs less than Peers.
+func (n *Node) Neighbours() []peer.ID {
+	if n.up() != nil {
+		return nil
+	}
+	return n.members()
+}
+
+// Latency is the smoothed round-trip time to a peer; zero while it has not been measured.
+func (n *Node) Latency(id peer.ID) time.Duration {
+	if n.up() != nil {
+		return 0
+	}
+	return n.host.Peerstore().LatencyEWMA(id)
+}
+
+// Learn notes for a while at which addresses, with or without its ID at the end, a peer may be dialled, so that nobody
+// need ask the DHT for them. What is no address, or that of another peer, is left out.
+func (n *Node) Learn(id peer.ID, addrs []string, hold time.Duration) {
+	if n.up() != nil || id == n.id {
+		return
+	}
+	var known []multiaddr.Multiaddr
+	for _, text := range addrs[:min(len(addrs), maxKnownAddrs)] {
+		a, err := multiaddr.NewMultiaddr(text)
+		if err != nil {
+			continue
+		}
+		if transport, other := peer.SplitAddr(a); transport != nil && (other == "" || other == id) {
+			known = append(known, transport)
+		}
+	}
+	n.host.Peerstore().AddAddrs(id, known, hold)
 }
 
 // Connect dials peers by their full addresses (several for one peer may be given) and waits until each has shown

@@ -64,13 +64,14 @@ func (n *Node) serve(h Handler) network.StreamHandler {
 			_ = raw.ResetWithError(network.StreamErrorCode(CodeMalformed))
 			return
 		}
-		if !n.admit.enter(id, time.Now()) {
+		if why, ok := n.admit.enter(id, time.Now()); !ok {
+			n.refuse(id, why)
 			_ = raw.ResetWithError(network.StreamErrorCode(CodeBusy))
 			return
 		}
 		defer n.admit.leave(id, time.Now())
 
-		s := newStream(n.ctx, raw, n.config.Limits.Timeout, n.config.Limits.MaxRequest)
+		s := n.newStream(n.ctx, raw, n.config.Limits.MaxRequest)
 		s.budget = n.config.Limits.MaxRequest
 		defer s.release()
 		s.finish(n.callHandler(h, Peer{ID: id, PublicKey: key}, s))
@@ -115,7 +116,7 @@ func (n *Node) Open(ctx context.Context, to peer.ID, verb, version string) (*Str
 	if err != nil {
 		return nil, fmt.Errorf("open %s to %s: %w", verb, to, n.dialError(to, err))
 	}
-	return newStream(ctx, raw, limits.Timeout, limits.MaxResponse), nil
+	return n.newStream(ctx, raw, limits.MaxResponse), nil
 }
 
 // Call sends one frame and gives the first frame of the answer.
@@ -176,12 +177,12 @@ type Stream struct {
 	memory  scopeMemory
 }
 
-func newStream(ctx context.Context, raw network.Stream, timeout time.Duration, limit int) *Stream {
+func (n *Node) newStream(ctx context.Context, raw network.Stream, limit int) *Stream {
 	s := &Stream{
 		raw: raw, reader: bufio.NewReaderSize(raw, readBuffer), ctx: ctx, limit: limit, budget: -1,
-		memory: scopeMemory{scope: raw.Scope()},
+		memory: scopeMemory{scope: raw.Scope(), admit: n.admit, id: raw.Conn().RemotePeer()},
 	}
-	s.timeout.Store(int64(timeout))
+	s.timeout.Store(int64(n.config.Limits.Timeout))
 	s.detach = context.AfterFunc(ctx, func() {
 		_ = raw.ResetWithError(network.StreamErrorCode(codeFor(context.Cause(ctx))))
 	})
@@ -204,22 +205,36 @@ func (s *Stream) deadline() time.Time {
 	return at
 }
 
-// Write sends one frame, which may be empty. When it fails because the other side stopped reading, Read may still
-// give an answer or a refusal.
-func (s *Stream) Write(frame []byte) error { return s.write(kindData, frame) }
+// Write sends frames, each of which may be empty, as few packets as they fit in. When it fails because the other side
+// stopped reading, Read may still give an answer or a refusal.
+func (s *Stream) Write(frames ...[]byte) error { return s.write(kindData, frames...) }
 
-func (s *Stream) write(kind byte, frame []byte) error {
-	_ = s.raw.SetWriteDeadline(s.deadline())
-	header := appendHeader(make([]byte, 0, 8+min(len(frame), oneWrite)), kind, len(frame))
-	if len(frame) <= oneWrite {
-		header, frame = append(header, frame...), nil
+func (s *Stream) write(kind byte, frames ...[]byte) error {
+	size := 0
+	for _, frame := range frames {
+		size += 8 + len(frame)
 	}
-	_, err := s.raw.Write(header)
-	if err == nil && len(frame) > 0 {
-		_, err = s.raw.Write(frame)
+	small := make([]byte, 0, min(size, oneWrite+8)) // frames that are copied to go out together
+	for _, frame := range frames {
+		_ = s.raw.SetWriteDeadline(s.deadline())
+		small = appendHeader(small, kind, len(frame))
+		if len(small)+len(frame) <= oneWrite {
+			small = append(small, frame...)
+			continue
+		}
+		_, err := s.raw.Write(small)
+		if err == nil {
+			small = small[:0]
+			_, err = s.raw.Write(frame)
+		}
+		if err != nil {
+			return s.fail("write frame", err)
+		}
 	}
-	if err != nil {
-		return s.fail("write frame", err)
+	if len(small) > 0 {
+		if _, err := s.raw.Write(small); err != nil {
+			return s.fail("write frame", err)
+		}
 	}
 	return nil
 }
@@ -322,15 +337,24 @@ func (s *Stream) finish(err error) {
 	}
 }
 
-// scopeMemory accounts a stream's frame buffer to libp2p's resource manager. The reading goroutine owns it, except
-// that release may run beside it; then the scope of the closing stream returns what is left.
+// scopeMemory takes a stream's frame buffer from the peer's share of the memory, and accounts it to libp2p's resource
+// manager. The reading goroutine owns it, except that release may run beside it; then the scope of the closing stream
+// returns what is left.
 type scopeMemory struct {
 	scope network.StreamScope
+	admit *admission
+	id    peer.ID
 	held  atomic.Int64
 }
 
 func (m *scopeMemory) grow(bytes int) error {
+	if !m.admit.memory.take(m.id, int64(bytes)) {
+		m.admit.count(boundMemory)
+		return fmt.Errorf("%w: no memory left for %d bytes", ErrBusy, bytes)
+	}
 	if err := m.scope.ReserveMemory(bytes, network.ReservationPriorityHigh); err != nil {
+		m.admit.memory.give(m.id, int64(bytes))
+		m.admit.count(boundMemory)
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	m.held.Add(int64(bytes))
@@ -341,13 +365,14 @@ func (m *scopeMemory) shrink(bytes int) {
 	held := m.held.Load()
 	for ; !m.held.CompareAndSwap(held, max(held-int64(bytes), 0)); held = m.held.Load() {
 	}
-	if give := min(held, int64(bytes)); give > 0 {
-		m.scope.ReleaseMemory(int(give))
-	}
+	m.giveBack(min(held, int64(bytes)))
 }
 
-func (m *scopeMemory) free() {
-	if held := m.held.Swap(0); held > 0 {
-		m.scope.ReleaseMemory(int(held))
+func (m *scopeMemory) free() { m.giveBack(m.held.Swap(0)) }
+
+func (m *scopeMemory) giveBack(bytes int64) {
+	if bytes > 0 {
+		m.scope.ReleaseMemory(int(bytes))
+		m.admit.memory.give(m.id, bytes)
 	}
 }

@@ -69,6 +69,8 @@ func (n *Node) openPubsub(ctx context.Context, undo *closers) error {
 		pubsub.WithValidateQueueSize(limits.ValidationQueue),
 		pubsub.WithValidateThrottle(16*limits.Validations),
 		pubsub.WithPeerScore(scoring()),
+		pubsub.WithAppSpecificRpcInspector(n.hear),
+		pubsub.WithSubscriptionFilter(n.others),
 	)
 	if err != nil {
 		return fmt.Errorf("start gossip: %w", err)
@@ -102,6 +104,7 @@ func (n *Node) Topic(name, version string, validate Validator) (*Topic, error) {
 	if validate == nil {
 		validate = func(context.Context, peer.ID, []byte) Verdict { return Accept }
 	}
+	n.others.declare(full)
 	n.lock.Lock()
 	defer n.lock.Unlock()
 	if _, ok := n.topics[full]; ok {

@@ -12,6 +12,7 @@ package units
 
 import (
 	"context"
+	"io"
 	"slices"
 	"time"
 
@@ -25,10 +26,15 @@ import (
 // The assignment is durable before it is returned. It is safe to repeat: a message that holds a slot already, or is a
 // copy of a pushed one that does (ao.PushDigest), gets the first assignment back. Safe for concurrent use.
 //
+// Assign does the same for a message that exists already, named by its ID: the scheduler takes the one that was handed to
+// it (HandMessage), or fetches it. Parts of a message are excluded only where it is not at home, and only by whoever assigns
+// it first: a message that holds a slot already gets the first assignment back, whatever that one excludes.
+//
 // Refusals: unknown-process, wrong-scheduler, busy, deadline, store, archive-unavailable while no block height is known, and
-// those of a malformed message.
+// those of a malformed message; Assign's also unknown-message, bad-tags and unsupported.
 type Scheduler interface {
 	Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error)
+	Assign(ctx context.Context, process, message ao.ID, how ao.AssignOptions) (ao.Assignment, error)
 }
 
 // Log is the reading side of a scheduler, or of Arweave: the entries of processes, in order. What it returns is
@@ -61,18 +67,33 @@ type Computer interface {
 	State(ctx context.Context, process ao.ID) (StateInfo, error)
 	// DryRun evaluates a message on a copy of the state and leaves no trace; nothing is signed for it.
 	DryRun(ctx context.Context, process ao.ID, q ao.Query) (ao.Result, error)
+	// Cron is results of the process's ticks (ao.Cron) after a place, ascending: at least one if there is any, and at most
+	// limit; a short page is no sign of the end. Ticks before the log's head are part of the state; those after it are
+	// evaluated on a copy once they are CronMargin old. What was answered is kept, and nothing is signed for it. Of a process
+	// that ticks in blocks it refuses unsupported.
+	Cron(ctx context.Context, process ao.ID, from CronCursor, limit int) ([]CronResult, error)
 }
 
 // Messenger pushes (§3.5, §5.5). Push queues the message durably, has it scheduled and returns the assignment; then it
 // goes on, in the background and across restarts, until nothing is left to push. Past the deadline of ctx it refuses
 // with queued, which means accepted: the message is safe and the push goes on. Pushing a message again is harmless.
+// Assign is Push for a message that exists already and is to hold a slot of process, whose result is then pushed; its hops
+// are among those of the message.
 //
 // Refusals: queued, busy, store, those of a malformed message and the scheduler's.
 type Messenger interface {
 	Push(ctx context.Context, m ao.Message) (ao.Assignment, error)
+	Assign(ctx context.Context, process, message ao.ID, how ao.AssignOptions) (ao.Assignment, error)
 	// Hops calls visit for every hop of the push that began with message, those past and those to come, until the
 	// push is done, ctx ends or visit fails.
 	Hops(ctx context.Context, message ao.ID, visit func(Hop) error) error
+	// Monitor has the outboxes of a process's ticks pushed from now on, across restarts, whoever asks; it is durable before
+	// it returns, and repeating it is harmless. Refusals besides: bad-tags of a process that never ticks, unsupported of
+	// one that ticks in blocks, unknown-process.
+	Monitor(ctx context.Context, r ao.Request) error
+	// Unmonitor ends that, durably, if nobody else asked for it or the process's owner says so; where nothing is
+	// monitored it does nothing. Others are refused as untrusted.
+	Unmonitor(ctx context.Context, r ao.Request) error
 }
 
 // Directory knows who does what for whom. Answers may be remembered for a while, except HostAt. Safe for concurrent
@@ -138,18 +159,63 @@ type StateInfo struct {
 	Memory uint64      // bytes of linear memory
 }
 
+// Memory is a computer that gives states as a whole, beside its answers. It evaluates to the log's head first. Refusals: those
+// of Computer.State.
+type Memory interface {
+	Memory(ctx context.Context, process ao.ID) (Dump, error)
+}
+
+// Dump is a copy of a process's linear memory; it is not signed. Whoever got it must close Bytes.
+type Dump struct {
+	Last  ao.AssignmentFields // of the slot after which it is
+	Size  uint64
+	Bytes io.ReadCloser
+}
+
 // Hop is one step of a push as the messenger saw it.
 type Hop struct {
-	Word    string        `json:"hop"`            // push, schedule, compute, done or drop
-	Peer    string        `json:"peer"`           // peer ID of the unit that did it
-	Process ao.ID         `json:"process"`        // whose log
-	Message ao.ID         `json:"message"`        // which message
-	Parent  string        `json:"parent"`         // the message whose result it came from, "" for the first
-	Slot    ao.Slot       `json:"slot"`           // once scheduled
-	Digest  string        `json:"digest"`         // of the result, once computed
-	Outbox  int           `json:"outbox"`         // elements to push from that result
-	Took    time.Duration `json:"took"`           // nanoseconds
-	Note    string        `json:"note,omitempty"` // why it was dropped, or what it became
+	Word    string        `json:"hop"`             // push, schedule, compute, done or drop
+	Peer    string        `json:"peer"`            // peer ID of the unit that did it
+	Process ao.ID         `json:"process"`         // whose log
+	Message ao.ID         `json:"message"`         // which message
+	Parent  string        `json:"parent"`          // the message whose result it came from, "" for the first
+	Slot    ao.Slot       `json:"slot"`            // once scheduled
+	Digest  string        `json:"digest"`          // of the result, once computed
+	Outbox  int           `json:"outbox"`          // elements to push from that result
+	Took    time.Duration `json:"took"`            // nanoseconds
+	Price   string        `json:"price,omitempty"` // what was agreed to be paid for it
+	Why     string        `json:"why,omitempty"`   // why that unit
+	Note    string        `json:"note,omitempty"`  // why it was dropped, or what it became
+}
+
+// handed is the key of an entry in a context.
+type handed struct{}
+
+// Hand gives a question to a Computer the entry of the slot that it is about, so that the computer need not fetch it. It
+// is no more than a help: the entry is checked as one of the log is, and a computer may fetch it all the same.
+func Hand(ctx context.Context, e ao.Entry) context.Context {
+	return context.WithValue(ctx, handed{}, e)
+}
+
+// Handed is the entry that was given along with a question about a slot, if it is the one of that slot by its own word.
+func Handed(ctx context.Context, process ao.ID, slot ao.Slot) (ao.Entry, bool) {
+	e, ok := ctx.Value(handed{}).(ao.Entry)
+	return e, ok && e.Assignment.Process() == process && e.Assignment.Nonce() == slot
+}
+
+// handedMessage is the key of a message in a context.
+type handedMessage struct{}
+
+// HandMessage gives a scheduler the message that it is asked to assign, so that it need not fetch it. It is no more than a
+// help, as Hand is.
+func HandMessage(ctx context.Context, m ao.Message) context.Context {
+	return context.WithValue(ctx, handedMessage{}, m)
+}
+
+// HandedMessage is the message of that ID, if it was given along.
+func HandedMessage(ctx context.Context, id ao.ID) (ao.Message, bool) {
+	m, ok := ctx.Value(handedMessage{}).(ao.Message)
+	return m, ok && !m.IsZero() && m.ID() == id
 }
 
 // PeerOf is the peer ID of the unit behind a door, "" if the door does not say. Clients of remote units do.
@@ -158,4 +224,25 @@ func PeerOf(door any) string {
 		return d.Peer()
 	}
 	return ""
+}
+
+// IsElsewhere says whether the unit behind a door is one of today's network, which knows no origin tags and takes no
+// signatures of unit keys.
+func IsElsewhere(door any) bool {
+	d, ok := door.(interface{ IsElsewhere() bool })
+	return ok && d.IsElsewhere()
+}
+
+// Bought is what was agreed to be paid behind a door, and why there.
+type Bought struct {
+	Price string // an amount; "" if the door does not buy
+	Why   string
+}
+
+// BoughtOf is what the last answer from behind a door cost. Doors of the market say so.
+func BoughtOf(door any) Bought {
+	if d, ok := door.(interface{ Bought() Bought }); ok {
+		return d.Bought()
+	}
+	return Bought{}
 }

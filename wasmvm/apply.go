@@ -11,6 +11,8 @@ import (
 // process is a State in wasm: an instance, the journal that can undo what a message did to it, and what every
 // message is given.
 type process struct {
+	host    *Host
+	program *load // held until Close
 	genesis Genesis
 	journal *journal
 	env     []byte
@@ -20,29 +22,39 @@ type process struct {
 // Image is the state as it stands. See State.
 func (p *process) Image() (*Image, error) { return p.journal.image(), nil }
 
-// Close releases the instance.
-func (p *process) Close() { p.journal.close() }
+// Footprint is what the process takes of this machine's memory. See Sized.
+func (p *process) Footprint() uint64 { return p.journal.footprint() }
+
+// Close releases the instance and, after the last one, lets the module's code go.
+func (p *process) Close() {
+	p.journal.close()
+	if p.program != nil {
+		p.host.release(p.program)
+		p.program = nil
+	}
+}
 
 // Begin is the state before slot 0, or the one that an image was taken from. See Machine.
 func (h *Host) Begin(ctx context.Context, g Genesis, img *Image) (State, error) {
 	if g.Module.Format() == FormatNative {
 		return h.beginNative(g, img)
 	}
-	prog, err := h.program(ctx, g.Module)
-	if err != nil {
-		return nil, err
-	}
 	memory, fuel, err := h.limits(g)
 	if err != nil {
 		return nil, err
 	}
-	inst, err := begin(prog, img, memory)
+	l, err := h.acquire(ctx, g.Module)
 	if err != nil {
+		return nil, err
+	}
+	inst, err := begin(l.program, img, memory)
+	if err != nil {
+		h.release(l)
 		return nil, fmt.Errorf("begin %s: %w", g.Process.ID(), blame(err, img))
 	}
-	return &process{
-		genesis: g, journal: newJournal(prog, inst, memory, h.scan), env: environment(g), fuel: fuel,
-	}, nil
+	j := newJournal(l.program, inst, memory, h.scan)
+	j.drive = driveOf(g)
+	return &process{host: h, program: l, genesis: g, journal: j, env: environment(g), fuel: fuel}, nil
 }
 
 func begin(prog program, img *Image, memory uint64) (instance, error) {
@@ -68,15 +80,47 @@ func blame(err error, img *Image) error {
 
 // Apply evaluates one entry in place. See Machine.
 func (h *Host) Apply(ctx context.Context, s State, e ao.Entry) (State, ao.Result, error) {
+	s, r, err := apply(ctx, s, event{entry: e})
+	if err != nil {
+		return nil, r, fmt.Errorf("apply slot %d of %s: %w", e.Assignment.Nonce(), e.Assignment.Process(), err)
+	}
+	return s, r, nil
+}
+
+// Tick evaluates a message that is implied. See Machine.
+func (h *Host) Tick(ctx context.Context, s State, m ao.CronMessage) (State, ao.Result, error) {
+	s, r, err := apply(ctx, s, event{cron: &m})
+	if err != nil {
+		return nil, r, fmt.Errorf("apply the tick of %s at %d: %w", m.Process, m.Timestamp, err)
+	}
+	return s, r, nil
+}
+
+// event is what a state takes: an entry of its log, or a message that the log implies.
+type event struct {
+	entry ao.Entry
+	cron  *ao.CronMessage
+}
+
+// envelope is the JSON that a module takes it as.
+func (v event) envelope() []byte {
+	if v.cron != nil {
+		return cronEnvelope(*v.cron)
+	}
+	return envelope(v.entry)
+}
+
+func apply(ctx context.Context, s State, v event) (State, ao.Result, error) {
 	if err := ctx.Err(); err != nil {
 		s.Close()
 		return nil, ao.Result{}, err
 	}
 	if n, ok := s.(*native); ok {
-		return n, n.apply(e), nil
+		r, err := n.apply(v)
+		return n, r, err
 	}
 	p := s.(*process) // Begin makes nothing else
-	r, ok, err := p.evaluate(envelope(e))
+	r, ok, err := p.evaluate(v.envelope(), p.fuel)
 	if err == nil {
 		if ok {
 			p.journal.mark()
@@ -86,14 +130,14 @@ func (h *Host) Apply(ctx context.Context, s State, e ao.Entry) (State, ao.Result
 	}
 	if err != nil {
 		p.Close()
-		return nil, ao.Result{}, fmt.Errorf("apply slot %d of %s: %w", e.Assignment.Nonce(), e.Assignment.Process(), err)
+		return nil, ao.Result{}, err
 	}
 	return p, r, nil
 }
 
 // evaluate runs one message and says whether what it did shall stand.
-func (p *process) evaluate(msg []byte) (r ao.Result, ok bool, err error) {
-	out, used, err := p.journal.handle(msg, p.env, p.fuel)
+func (p *process) evaluate(msg []byte, fuel uint64) (r ao.Result, ok bool, err error) {
+	out, used, err := p.journal.handle(msg, p.env, fuel)
 	var f fault
 	switch {
 	case errors.As(err, &f):
@@ -119,7 +163,7 @@ func (h *Host) DryRun(ctx context.Context, s State, q ao.Query, last ao.Assignme
 		return n.query(q, last)
 	}
 	p := s.(*process)
-	r, _, err := p.evaluate(queryEnvelope(p.genesis.Process.ID(), q, last))
+	r, _, err := p.evaluate(queryEnvelope(p.genesis.Process.ID(), q, last), min(p.fuel, MaxQueryFuel))
 	if err != nil {
 		return ao.Result{}, fmt.Errorf("dry-run on %s: %w", p.genesis.Process.ID(), err)
 	}

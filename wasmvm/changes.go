@@ -40,5 +40,24 @@ func (c *Changes) Pages(yield func(index uint32, page *[PageSize]byte) bool) {
 	}
 }
 
+// Leaves is Pages with a place beside each page for its leaf hash in a page tree: zero as long as nobody has put it there,
+// nil if this content has no such place. What is put there stays for as long as the content is kept, so that a page that
+// swings back to a content it had is not hashed again.
+func (c *Changes) Leaves(yield func(index uint32, page *[PageSize]byte, leaf *[32]byte) bool) {
+	var zero page
+	for _, index := range c.index {
+		p, leaf := c.journal.marked(index), (*[32]byte)(nil)
+		if s := c.journal.delta[index]; s != nil && s.now != nil && !s.now.shared {
+			leaf = &s.now.leaf
+		}
+		if p == nil {
+			p = &zero
+		}
+		if !yield(index, p, leaf) {
+			return
+		}
+	}
+}
+
 // Changes follows the marks of the journal. See Tracker.
 func (p *process) Changes(all bool) *Changes { return p.journal.changes(all) }

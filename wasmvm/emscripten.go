@@ -35,6 +35,7 @@ const (
 type emscriptenProgram struct {
 	engine *wt.Engine
 	module *wt.Module
+	code   uint64 // bytes of machine code
 	shape  *shape
 	binds  []binding
 	types  []*wt.FuncType
@@ -50,11 +51,14 @@ func emscriptenProfile() string {
 		strconv.Itoa(MaxOutput) + ";date=" + strconv.Itoa(dateStart) + "/message;utc;globals=rest;asyncify"
 }
 
-// newEmscripten compiles a module of format wasm64-unknown-emscripten-draft_2024_02_15 or its 32-bit twin.
-func newEmscripten(ctx context.Context, e *engine, wasm []byte) (*emscriptenProgram, error) {
+// newEmscripten compiles a module of FormatAOS, whose pointers are wide, or of FormatAOS32.
+func newEmscripten(ctx context.Context, e *engine, wasm []byte, wide bool) (*emscriptenProgram, error) {
 	sh, err := inspect(wasm)
 	if err != nil {
 		return nil, err
+	}
+	if sh.memory.wide != wide {
+		return nil, fmt.Errorf("%w: its addresses are not those of its Module-Format", ErrModule)
 	}
 	if err := sh.checkEmscripten(); err != nil {
 		return nil, err
@@ -64,11 +68,11 @@ func newEmscripten(ctx context.Context, e *engine, wasm []byte) (*emscriptenProg
 		return nil, err
 	}
 	sh.sections = nil
-	module, err := e.compile(ctx, dialectEmscripten, wasm)
+	module, code, err := e.compile(ctx, dialectEmscripten, wasm)
 	if err != nil {
 		return nil, err
 	}
-	p := &emscriptenProgram{engine: e.wt[dialectEmscripten], module: module, shape: sh}
+	p := &emscriptenProgram{engine: e.wt[dialectEmscripten], module: module, code: code, shape: sh}
 	for _, im := range sh.imports {
 		p.binds = append(p.binds, bind(sh, im))
 		p.types = append(p.types, funcType(im.sig))
@@ -149,6 +153,10 @@ func (p *emscriptenProgram) probe() error {
 
 func (p *emscriptenProgram) base() *Image { return p.image }
 
+func (p *emscriptenProgram) size() uint64 { return p.code + uint64(len(p.image.pages)) }
+
+func (p *emscriptenProgram) ceiling() uint64 { return min(p.shape.memory.max, 1<<32) * wasmPage }
+
 func (p *emscriptenProgram) close() { p.module.Close() }
 
 // start does what the JavaScript does before the first message: cookies at the stack's end, constructors.
@@ -216,6 +224,7 @@ type emscripten struct {
 	funcs   map[string]*wt.Func
 	wide    bool
 	limit   uint64
+	drive   *drive // nil: no file exists
 
 	// State of the message being handled.
 	fuel    uint64 // its budget
@@ -226,6 +235,10 @@ type emscripten struct {
 	jumping bool // a longjmp is on its way to the nearest invoke
 	sleep   sleepState
 	sleeper uint64 // the asyncify buffer
+	dreamt  uint64 // what the import that sleeps will answer
+	isOpen  bool   // the file of the drive
+	at      uint64 // where in it the next read begins
+	told    uint64 // where in it the module was told to stand
 	failure error  // why the host stopped the module
 }
 
@@ -272,7 +285,7 @@ func (m *emscripten) close() { m.store.Close() }
 func (m *emscripten) begin(fuel uint64) {
 	m.fuel, m.charged, m.gas = fuel, 0, 0
 	m.date, m.depth, m.jumping, m.failure = dateStart, 0, false, nil
-	m.sleep, m.sleeper = awake, 0
+	m.sleep, m.sleeper, m.isOpen = awake, 0, false
 	_ = m.store.SetFuel(fuel) // fails only in an engine without fuel
 	for i, g := range m.globals {
 		_ = g.Set(m.store, m.program.rest[i]) // fails only for a value of another type

@@ -1,8 +1,8 @@
 package wasmvm
 
 // The reference answers a module's file system from the network, so its imports are asynchronous: the module
-// unwinds its stack into a buffer, the answer is fetched, the stack is wound back. No file exists here, but the
-// buffer comes from the module's malloc and the bytes stay in its memory, so all of it is done the same way.
+// unwinds its stack into a buffer, the answer is fetched, the stack is wound back. Here the answer is at hand (drive.go),
+// but the buffer comes from the module's malloc and the bytes stay in its memory, so all of it is done the same way.
 
 // sleepState is where asyncify stands.
 type sleepState int
@@ -13,8 +13,8 @@ const (
 	rewinding
 )
 
-// noDrive answers 0 to every WeaveDrive call: no such file.
-func (m *emscripten) noDrive([]uint64) (uint64, error) {
+// asleep is the import's answer, found once and given when the module has been unwound and rewound.
+func (m *emscripten) asleep(find func() (uint64, error)) (uint64, error) {
 	if m.sleep == rewinding {
 		m.sleep = awake
 		if _, err := m.call("asyncify_stop_rewind"); err != nil {
@@ -22,10 +22,14 @@ func (m *emscripten) noDrive([]uint64) (uint64, error) {
 		}
 		_, err := m.call("free", m.sleeper)
 		m.sleeper = 0
-		return 0, err
+		return m.dreamt, err
 	}
 	if m.sleep != awake {
 		return 0, faultAsyncify
+	}
+	var err error
+	if m.dreamt, err = find(); err != nil {
+		return 0, err
 	}
 	m.sleep = unwinding
 	word := uint64(4)

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 
 	wt "github.com/bytecodealliance/wasmtime-go/v44"
@@ -74,6 +72,8 @@ func (d dialect) config() *wt.Config {
 type engineConfig struct {
 	// CacheDir is a private folder for compiled code; empty keeps none.
 	CacheDir string
+	// MaxCache bounds the files there, in bytes: the least recently used ones go. 0 means 2 GiB.
+	MaxCache uint64
 	// Log hears about compilations, which take seconds; nil is silent.
 	Log *slog.Logger
 }
@@ -83,6 +83,7 @@ type engineConfig struct {
 type engine struct {
 	wt  [dialects]*wt.Engine
 	dir string
+	max uint64
 	log *slog.Logger
 
 	lock    sync.Mutex
@@ -97,7 +98,10 @@ type flight struct {
 }
 
 func newEngine(cfg engineConfig) (*engine, error) {
-	e := &engine{dir: cfg.CacheDir, log: cfg.Log, flights: map[string]*flight{}}
+	e := &engine{dir: cfg.CacheDir, max: cfg.MaxCache, log: cfg.Log, flights: map[string]*flight{}}
+	if e.max == 0 {
+		e.max = 2 << 30
+	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -122,16 +126,16 @@ func (e *engine) close() {
 	}
 }
 
-// compile returns a module of the caller's own, to be closed by it. ctx only ends the wait for somebody
-// else's compilation of the same module.
-func (e *engine) compile(ctx context.Context, d dialect, wasm []byte) (*wt.Module, error) {
+// compile returns a module of the caller's own, to be closed by it, and the size of its machine code. ctx only ends the
+// wait for somebody else's compilation of the same module.
+func (e *engine) compile(ctx context.Context, d dialect, wasm []byte) (*wt.Module, uint64, error) {
 	if len(wasm) > MaxModule+maxGlobals*(len(globalPrefix)+8) {
-		return nil, fmt.Errorf("%w: %d bytes", ErrModule, len(wasm))
+		return nil, 0, fmt.Errorf("%w: %d bytes", ErrModule, len(wasm))
 	}
 	key := cacheKey(d, wasm)
 	for {
-		if m := e.load(d, key); m != nil {
-			return m, nil
+		if m, size := e.load(d, key); m != nil {
+			return m, size, nil
 		}
 		e.lock.Lock()
 		f := e.flights[key]
@@ -144,20 +148,20 @@ func (e *engine) compile(ctx context.Context, d dialect, wasm []byte) (*wt.Modul
 			delete(e.flights, key)
 			e.lock.Unlock()
 			close(f.done)
-			return m, err
+			return m, uint64(len(f.artifact)), err
 		}
 		e.lock.Unlock()
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for compilation: %w", ctx.Err())
+			return nil, 0, fmt.Errorf("wait for compilation: %w", ctx.Err())
 		case <-f.done:
 		}
 		if f.err != nil {
-			return nil, f.err
+			return nil, 0, f.err
 		}
 		m, err := wt.NewModuleDeserialize(e.wt[d], f.artifact)
 		if err == nil {
-			return m, nil
+			return m, uint64(len(f.artifact)), nil
 		}
 	}
 }
@@ -198,55 +202,4 @@ func cpuFeatures() string {
 		return fmt.Sprintf("%+v", cpu.ARM64)
 	}
 	return fmt.Sprintf("%+v", cpu.X86)
-}
-
-// load maps a cached file, after comparing it with the digest in its name. Whatever is wrong with a file, it
-// is removed and the module compiled again.
-func (e *engine) load(d dialect, key string) *wt.Module {
-	if e.dir == "" {
-		return nil
-	}
-	names, err := filepath.Glob(filepath.Join(globEscape(e.dir), key+".*.cwasm"))
-	if err != nil {
-		return nil
-	}
-	for _, name := range names {
-		artifact, err := os.ReadFile(name)
-		if err != nil {
-			continue
-		}
-		sum := sha256.Sum256(artifact)
-		if strings.HasSuffix(name, "."+hex.EncodeToString(sum[:])+".cwasm") {
-			if m, err := wt.NewModuleDeserializeFile(e.wt[d], name); err == nil {
-				return m
-			}
-		}
-		e.log.Warn("drop damaged compiled module", "module", key[:16])
-		os.Remove(name)
-	}
-	return nil
-}
-
-func (e *engine) store(key string, artifact []byte) error {
-	if e.dir == "" {
-		return nil
-	}
-	tmp, err := os.CreateTemp(e.dir, "new-*")
-	if err != nil {
-		return fmt.Errorf("create cache file: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(artifact)
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("write cache file: %w", err)
-	}
-	sum := sha256.Sum256(artifact)
-	return os.Rename(tmp.Name(), filepath.Join(e.dir, key+"."+hex.EncodeToString(sum[:])+".cwasm"))
-}
-
-func globEscape(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }

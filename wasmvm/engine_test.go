@@ -49,7 +49,7 @@ func TestEngineCache(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
-			m, err := e.compile(t.Context(), dialectEmscripten, wasm)
+			m, _, err := e.compile(t.Context(), dialectEmscripten, wasm)
 			if err != nil {
 				t.Error(err)
 				return
@@ -79,7 +79,7 @@ func TestEngineCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want := 2; want <= 3; want++ { // damaged, then whole again
-		m, err := e.compile(t.Context(), dialectEmscripten, wasm)
+		m, _, err := e.compile(t.Context(), dialectEmscripten, wasm)
 		if err != nil {
 			t.Fatal(err)
 		}

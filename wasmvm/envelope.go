@@ -8,7 +8,8 @@ import (
 )
 
 // envelope is the JSON that a module's handle takes as its message, keys in the order of the reference unit: the
-// order reaches the module's memory and so the state root.
+// order reaches the module's memory and so the state root. What the assignment excludes is absent; of tags, which every
+// module goes through, an empty list is left.
 func envelope(e ao.Entry) []byte {
 	m, f := e.Message, e.Assignment.Fields()
 	from, forwarded := m.Pushed()
@@ -17,29 +18,67 @@ func envelope(e ao.Entry) []byte {
 	}
 	b := make([]byte, 0, 1024+len(m.Data()))
 	b = field(b, '{', "Id", m.ID().String())
-	b = field(b, ',', "Signature", base64.RawURLEncoding.EncodeToString(m.Item().Signature()))
-	b = field(b, ',', "Data", string(m.Data()))
+	if !f.Excludes("Signature") {
+		b = field(b, ',', "Signature", base64.RawURLEncoding.EncodeToString(m.Item().Signature()))
+	}
+	if !f.Excludes("Data") {
+		b = field(b, ',', "Data", string(m.Data()))
+	}
 	b = field(b, ',', "Owner", m.Owner())
-	b = field(b, ',', "Target", m.Target().String()) // not this process if the message is only assigned to it
-	b = field(b, ',', "Anchor", string(m.Anchor()))
+	b = field(b, ',', "Target", targetOf(m, f.Process).String())
+	if !f.Excludes("Anchor") {
+		b = field(b, ',', "Anchor", string(m.Anchor()))
+	}
 	b = field(b, ',', "From", from)
 	if forwarded {
 		b = field(b, ',', "Forwarded-By", m.Owner())
 	}
+	tags := m.Tags().Without("From", "Owner")
+	if f.Excludes("Tags") {
+		tags = nil
+	}
 	b = append(b, `,"Tags":`...)
-	b = appendTags(b, m.Tags().Without("From", "Owner"))
-	b = append(b, `,"Epoch":0,"Nonce":`...)
-	b = strconv.AppendUint(b, uint64(f.Nonce), 10)
+	b = appendTags(b, tags)
+	inLog := e.Proof != ao.ProofBoot // else it has no slot, and so no link
+	if inLog {
+		b = append(b, `,"Epoch":0,"Nonce":`...)
+		b = strconv.AppendUint(b, uint64(f.Nonce), 10)
+	}
 	b = append(b, `,"Timestamp":`...)
 	b = strconv.AppendInt(b, f.Timestamp, 10)
 	b = append(b, `,"Block-Height":`...)
 	b = strconv.AppendUint(b, f.BlockHeight, 10)
-	b = field(b, ',', "Hash-Chain", base64.RawURLEncoding.EncodeToString(f.HashChain[:]))
+	if inLog {
+		b = field(b, ',', "Hash-Chain", base64.RawURLEncoding.EncodeToString(f.HashChain[:]))
+	}
 	b = append(b, `,"Cron":false,"Read-Only":false`...)
 	for _, fact := range e.Facts {
 		b = field(b, ',', fact.Name, fact.Value)
 	}
 	return append(b, '}')
+}
+
+// targetOf is not the process that evaluates m if the message is only assigned to it. A process may have a target too,
+// which is told where it is assigned.
+func targetOf(m ao.Message, process ao.ID) ao.ID {
+	if m.IsFor(process) {
+		return process
+	}
+	return m.Target()
+}
+
+// cronEnvelope is the same for a message that nobody signed or scheduled, and which has no data.
+func cronEnvelope(m ao.CronMessage) []byte {
+	b := field(nil, '{', "Owner", m.Owner)
+	b = field(b, ',', "Target", m.Process.String())
+	b = field(b, ',', "From", m.Owner)
+	b = append(b, `,"Tags":`...)
+	b = appendTags(b, m.Tags.Without("From", "Owner"))
+	b = append(b, `,"Timestamp":`...)
+	b = strconv.AppendInt(b, m.Timestamp, 10)
+	b = append(b, `,"Block-Height":`...)
+	b = strconv.AppendUint(b, m.BlockHeight, 10)
+	return append(b, `,"Cron":true,"Read-Only":false}`...)
 }
 
 // queryEnvelope is the same for a dry-run, which has no signature, slot or link.

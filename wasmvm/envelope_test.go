@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/ans104"
 )
 
 func TestAppendJSON(t *testing.T) {
@@ -86,6 +87,70 @@ func TestEnvelope(t *testing.T) {
 	if got := blank(t, envelope(second)); got != want {
 		t.Errorf("slot 1:\n%s\nwant\n%s", got, want)
 	}
+	tick := process.CronMessage(ao.CronInterval{Tags: ao.Tags{{Name: "Action", Value: "Tick"}, {Name: "Owner", Value: "forged"}}}, ao.Tick{Timestamp: 5000}, 7)
+	want = `{"Owner":"` + owner + `","Target":"` + id + `","From":"` + owner + `","Tags":[{"name":"Action","value":"Tick"}],"Timestamp":5000,` +
+		`"Block-Height":7,"Cron":true,"Read-Only":false}`
+	if got := string(cronEnvelope(tick)); got != want {
+		t.Errorf("tick:\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestExcludedFields: what an assignment excludes is not in the envelope, the order of the rest stays, and nothing by which
+// a module judges a message can be excluded.
+func TestExcludedFields(t *testing.T) {
+	user := testSigner(t, 1)
+	m, err := ao.SignMessage(user, ao.ID{9}, ao.Tags{{Name: "Action", Value: "Ping"}}, []byte("data"), []byte(strings.Repeat("7", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	see := func(exclude ...string) string {
+		t.Helper()
+		a, err := ao.SignAssignment(user, ao.AssignmentFields{Process: ao.ID{8}, Nonce: 1, Message: m.ID(), Exclude: exclude})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(envelope(ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}))
+	}
+	whole := see()
+	var v struct{ Signature string }
+	if err := json.Unmarshal([]byte(whole), &v); err != nil {
+		t.Fatal(err)
+	}
+	gone := map[string]string{"Data": `,"Data":"data"`, "Anchor": `,"Anchor":"77777777777777777777777777777777"`, "Signature": `,"Signature":"` + v.Signature + `"`}
+	all := whole
+	for name, text := range gone {
+		if want := strings.Replace(whole, text, "", 1); see(name) != want || want == whole {
+			t.Errorf("without %s:\n%s\nwant\n%s", name, see(name), want)
+		}
+		all = strings.Replace(all, text, "", 1)
+	}
+	from, to := strings.Index(all, `"Tags":[`)+len(`"Tags":[`), strings.Index(all, `],"Epoch"`)
+	if all = all[:from] + all[to:]; see("Data", "Anchor", "Signature", "Tags") != all {
+		t.Errorf("without anything:\n%s\nwant\n%s", see("Data", "Anchor", "Signature", "Tags"), all)
+	}
+	if got := see("Owner", "From", "Target", "Id", "Nonce", "data", "Forwarded-By"); got != whole {
+		t.Errorf("excluding what cannot be excluded:\n%s\nwant\n%s", got, whole)
+	}
+}
+
+// TestTargetOfAProcess: a process item with a target is told as a message to it where it is assigned.
+func TestTargetOfAProcess(t *testing.T) {
+	user := testSigner(t, 1)
+	it, err := ans104.Sign(user, ans104.Fields{Target: append([]byte{7}, make([]byte, 31)...), Tags: ao.Tags{
+		{Name: "Data-Protocol", Value: "ao"}, {Name: "Type", Value: "Process"}, {Name: "Module", Value: ao.ID{1}.String()}, {Name: "Scheduler", Value: "s"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ao.NewMessage(it)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for process, want := range map[ao.ID]ao.ID{m.ID(): m.ID(), {7}: {7}, {8}: m.ID()} {
+		if got := targetOf(m, process); got != want {
+			t.Errorf("in the log of %s the target is %s, want %s", process, got, want)
+		}
+	}
 }
 
 // TestEnvironmentOwner: as in the reference unit, the owner in the environment is the signer, a messenger if the process
@@ -123,4 +188,26 @@ func blank(t *testing.T, b []byte) string {
 		t.Fatalf("%s: %v", b, err)
 	}
 	return strings.NewReplacer(v.Signature, "SIG", v.Chain, "CHAIN").Replace(string(b))
+}
+
+// TestBootEnvelope: a process that its log does not hold is shown without a slot and without a link.
+func TestBootEnvelope(t *testing.T) {
+	spawn, err := ao.SignProcess(testSigner(t, 1), ao.ID{1}, "scheduler", nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cursor := ao.NewCursor(spawn.ID())
+	e := testEntry(t, &cursor, spawn)
+	in := string(envelope(e))
+	e.Proof = ao.ProofBoot
+	out := string(envelope(e))
+	for _, key := range []string{"Epoch", "Nonce", "Hash-Chain"} {
+		if !strings.Contains(in, `"`+key+`":`) || strings.Contains(out, `"`+key+`":`) {
+			t.Errorf("%s in the log: %s\nand not in it: %s", key, in, out)
+		}
+	}
+	var back map[string]any
+	if err := json.Unmarshal([]byte(out), &back); err != nil || back["Timestamp"] == nil || back["Block-Height"] == nil || back["Id"] != spawn.ID().String() {
+		t.Errorf("%v: %s", err, out)
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/aopeer/aopeer/ao"
 )
 
 const guestToken = `
@@ -303,5 +305,21 @@ func TestGuestBoot(t *testing.T) {
 	}
 	if _, err := p.start(1 << 20); err != faultMemoryLimit {
 		t.Errorf("start under a small limit: %v", err)
+	}
+}
+
+// TestGuestTicks: a message that is implied is the owner's, and reaches handlers by its tags; it has no ID and no data.
+func TestGuestTicks(t *testing.T) {
+	g := newGuestProcess(t)
+	g.eval(`Handlers.add("Tick", function(msg) Send{ Target = "sink", Data = tostring(msg.Timestamp) .. tostring(msg.Id) .. tostring(msg.Cron) } end)`)
+	msg := cronEnvelope(ao.CronMessage{
+		Process: ao.ID{1}, Owner: guestOwner, Tags: ao.Tags{{Name: "Action", Value: "Tick"}}, Timestamp: 5000, BlockHeight: 3,
+	})
+	out, _, err := g.inst.handle([]byte(strings.Replace(string(msg), ao.ID{1}.String(), guestID, 1)), guestEnv(), MaxFuel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := ao.ParseResponse(out); err != nil || len(r.Messages) != 1 || string(r.Messages[0].Data) != "5000niltrue" {
+		t.Errorf("%s, %v", out, err)
 	}
 }

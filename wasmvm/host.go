@@ -1,10 +1,13 @@
 package wasmvm
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/aopeer/aopeer/ao"
@@ -18,27 +21,43 @@ type Config struct {
 	CacheDir  string            // private folder for compiled code; empty keeps none
 	Natives   map[string]Native // Go state machines by name@version
 	MaxMemory uint64            // the most a process may ask for; 0 means MaxMemory
+	MaxCode   uint64            // compiled code kept in memory beyond what is in use, in bytes; 0 means 512 MiB
+	MaxCache  uint64            // compiled code kept in CacheDir, in bytes; 0 means 2 GiB
+	Compilers int               // modules compiled at one moment, each on all cores; 0 means 1
 	Log       *slog.Logger
 }
 
+// maxQueued is how many modules may wait for their compilation; further ones are refused.
+const maxQueued = 64
+
 // Host is the Machine that runs every format of this package. It is safe for concurrent use; each State is not.
 type Host struct {
-	cfg    Config
-	engine *engine
-	scan   *pageScan
+	cfg       Config
+	engine    *engine
+	scan      *pageScan
+	compilers chan struct{}
 
 	lock     sync.Mutex
 	programs map[ao.ID]*load
+	unused   *list.List // of loads without a State, the least recently used first
+	code     uint64     // bytes of the programs that are compiled
+	queued   int
 }
 
 // load is a module that is compiled, or being compiled, for everybody who asks.
 type load struct {
+	id      ao.ID
 	done    chan struct{}
 	program program
 	err     error
+	refs    int           // States and callers; under the host's lock
+	place   *list.Element // in unused
 }
 
-var _ Machine = (*Host)(nil)
+var (
+	_ Machine = (*Host)(nil)
+	_ Sizer   = (*Host)(nil)
+)
 
 // NewHost makes a host. Errors: the cache folder cannot be made private.
 func NewHost(cfg Config) (*Host, error) {
@@ -48,7 +67,10 @@ func NewHost(cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e, err := newEngine(engineConfig{CacheDir: cfg.CacheDir, Log: cfg.Log})
+	if cfg.MaxCode == 0 {
+		cfg.MaxCode = 512 << 20
+	}
+	e, err := newEngine(engineConfig{CacheDir: cfg.CacheDir, MaxCache: cfg.MaxCache, Log: cfg.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -57,20 +79,24 @@ func NewHost(cfg Config) (*Host, error) {
 		cfg.Log.Debug("no page map", "err", err)
 		scan = nil
 	}
-	return &Host{cfg: cfg, engine: e, scan: scan, programs: map[ao.ID]*load{}}, nil
+	return &Host{
+		cfg: cfg, engine: e, scan: scan, compilers: make(chan struct{}, max(1, cfg.Compilers)),
+		programs: map[ao.ID]*load{}, unused: list.New(),
+	}, nil
 }
 
 // Close releases the compiled code. Every State must have been closed.
 func (h *Host) Close() error {
 	h.lock.Lock()
-	defer h.lock.Unlock()
-	for _, l := range h.programs {
+	loads := slices.Collect(maps.Values(h.programs))
+	h.programs = nil
+	h.lock.Unlock()
+	for _, l := range loads {
 		<-l.done
 		if l.program != nil {
 			l.program.close()
 		}
 	}
-	h.programs = nil
 	if h.scan != nil {
 		h.scan.close()
 	}
@@ -84,12 +110,17 @@ func (h *Host) Prepare(ctx context.Context, m ao.Module) error {
 		_, err := h.native(m)
 		return err
 	}
-	_, err := h.program(ctx, m)
-	return err
+	l, err := h.acquire(ctx, m)
+	if err != nil {
+		return err
+	}
+	h.release(l)
+	return nil
 }
 
-// program compiles a module once, however many ask for it.
-func (h *Host) program(ctx context.Context, m ao.Module) (program, error) {
+// acquire compiles a module once, however many ask for it, and keeps it until release. ctx ends the wait and not the
+// compilation: others may wait for it, or come back.
+func (h *Host) acquire(ctx context.Context, m ao.Module) (*load, error) {
 	h.lock.Lock()
 	if h.programs == nil {
 		h.lock.Unlock()
@@ -97,35 +128,87 @@ func (h *Host) program(ctx context.Context, m ao.Module) (program, error) {
 	}
 	l, ok := h.programs[m.ID()]
 	if !ok {
-		l = &load{done: make(chan struct{})}
-		h.programs[m.ID()] = l
+		if h.queued >= maxQueued {
+			h.lock.Unlock()
+			return nil, fmt.Errorf("%w: %d modules", ErrBusy, maxQueued)
+		}
+		l = &load{id: m.ID(), done: make(chan struct{})}
+		h.programs[l.id] = l
+		h.queued++
+		go h.fill(l, m)
+	}
+	l.refs++
+	if l.place != nil {
+		h.unused.Remove(l.place)
+		l.place = nil
 	}
 	h.lock.Unlock()
-	if ok {
-		select {
-		case <-l.done:
-			return l.program, l.err
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		h.release(l)
+		return nil, fmt.Errorf("wait for compilation: %w", ctx.Err())
 	}
-	// Others may wait for this compilation, so the first one's giving up does not end it.
-	l.program, l.err = h.compile(context.WithoutCancel(ctx), m)
-	close(l.done) // before the lock: Close holds it while it waits
 	if l.err != nil {
-		h.lock.Lock()
-		if h.programs[m.ID()] == l {
-			delete(h.programs, m.ID())
-		}
-		h.lock.Unlock()
+		h.release(l)
+		return nil, l.err
 	}
-	return l.program, l.err
+	return l, nil
+}
+
+// release gives a program back; those that nobody uses stay while there is room for them.
+func (h *Host) release(l *load) {
+	h.lock.Lock()
+	defer h.lock.Unlock()
+	if l.refs--; l.refs > 0 || h.programs[l.id] != l {
+		return
+	}
+	l.place = h.unused.PushBack(l)
+	h.trim()
+}
+
+// trim closes programs that nobody uses, the least recently used first, until the rest fits. The lock is held.
+func (h *Host) trim() {
+	for at := h.unused.Front(); at != nil && h.code > h.cfg.MaxCode; {
+		l := at.Value.(*load)
+		at = at.Next()
+		if l.program == nil { // being compiled, and everybody has left
+			continue
+		}
+		h.unused.Remove(l.place)
+		delete(h.programs, l.id)
+		h.code -= l.program.size()
+		l.program.close()
+	}
+}
+
+// fill compiles a module when its turn has come.
+func (h *Host) fill(l *load, m ao.Module) {
+	h.compilers <- struct{}{}
+	p, err := h.compile(context.Background(), m)
+	<-h.compilers
+	h.lock.Lock()
+	defer h.lock.Unlock()
+	l.program, l.err = p, err
+	h.queued--
+	switch {
+	case h.programs == nil: // Close waits, and closes it
+	case err != nil:
+		delete(h.programs, l.id)
+		if l.place != nil {
+			h.unused.Remove(l.place)
+		}
+	default:
+		h.code += p.size()
+		h.trim()
+	}
+	close(l.done)
 }
 
 func (h *Host) compile(ctx context.Context, m ao.Module) (program, error) {
 	switch m.Format() {
-	case FormatAOS:
-		p, err := newEmscripten(ctx, h.engine, m.Code())
+	case FormatAOS, FormatAOS32:
+		p, err := newEmscripten(ctx, h.engine, m.Code(), m.Format() == FormatAOS)
 		if err != nil { // a typed nil must not become a program
 			return nil, err
 		}
@@ -137,22 +220,34 @@ func (h *Host) compile(ctx context.Context, m ao.Module) (program, error) {
 		}
 		return p, nil
 	}
-	return nil, fmt.Errorf("%w: %.64q", ErrFormat, m.Format())
+	return nil, refuseFormat(m.Format())
 }
 
 // Profile names how results of g come about. See Machine.
 func (h *Host) Profile(g Genesis) string {
+	profile := ""
+	_, boots := BootOf(g.Process, g.Module)
 	switch f := g.Module.Format(); f {
-	case FormatAOS:
-		return emscriptenProfile()
+	case FormatAOS, FormatAOS32:
+		if profile = emscriptenProfile(); boots {
+			profile += bootRules
+		}
 	case FormatDefault:
-		return wasiProfile()
+		profile = wasiProfile()
 	case FormatNative:
-		return FormatNative + ";" + string(g.Module.Code())
-	default:
-		return ""
+		profile = FormatNative + ";" + string(g.Module.Code())
 	}
+	if cron, err := g.Process.Cron(); err == nil && len(cron) > 0 {
+		profile += cronRules
+	}
+	return profile
 }
+
+// bootRules names, in the profile of a process that boots from Arweave, what it can read there.
+const bootRules = ";boot/1"
+
+// cronRules names, in the profile of a process that ticks, which ticks its log implies.
+const cronRules = ";cron/1"
 
 // limits is what one evaluation of g may use. Errors: ErrLimit.
 func (h *Host) limits(g Genesis) (memory, fuel uint64, err error) {
@@ -164,4 +259,21 @@ func (h *Host) limits(g Genesis) (memory, fuel uint64, err error) {
 		return 0, 0, fmt.Errorf("%w: %d bytes of memory, at most %d", ErrLimit, l.Memory, h.cfg.MaxMemory)
 	}
 	return l.Memory, min(l.Compute, MaxFuel), nil
+}
+
+// Most bounds what a process takes of this machine's memory. See Sizer.
+func (h *Host) Most(g Genesis) uint64 {
+	if g.Module.Format() == FormatNative {
+		return 0
+	}
+	memory, _, err := h.limits(g)
+	if err != nil {
+		return 0 // it will not begin
+	}
+	h.lock.Lock()
+	defer h.lock.Unlock()
+	if l := h.programs[g.Module.ID()]; l != nil && l.program != nil {
+		memory = min(memory, l.program.ceiling())
+	}
+	return 2*memory + maxFormers*PageSize + instanceBytes // the pages, and the copy that is rolled back to
 }

@@ -222,3 +222,49 @@ func TestHostBlames(t *testing.T) {
 type unwilling struct{}
 
 func (unwilling) Begin(Genesis, []byte) (NativeState, error) { return nil, errors.New("no") }
+
+// TestFormats: every format that is run has a name that FormatOf finds, and those of ao that are not run are refused by theirs.
+func TestFormats(t *testing.T) {
+	wide, err := wt.Wat2Wasm(watModule(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	narrow, err := wt.Wat2Wasm(strings.ReplaceAll(watModule(nil), "i64", "i32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := NewHost(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	prepare := func(format string, code []byte) error {
+		m, err := ao.SignModule(testSigner(t, 1), format, "1-mb", "1000", code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Prepare(t.Context(), m)
+	}
+	for want, code := range map[string][]byte{FormatDefault: DefaultModule(), FormatAOS: wide, FormatAOS32: narrow} {
+		if got, err := FormatOf(code); err != nil || got != want {
+			t.Errorf("%s is taken for %s: %v", want, got, err)
+		}
+	}
+	for _, c := range []struct {
+		format string
+		code   []byte
+		want   error
+	}{{FormatAOS, wide, nil}, {FormatAOS32, narrow, nil}, {FormatAOS, narrow, ErrModule}, {FormatAOS32, wide, ErrModule}} {
+		if err := prepare(c.format, c.code); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.format, err, c.want)
+		}
+	}
+	for _, format := range foreignFormats() {
+		if err := prepare(format, narrow); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), format) {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+	if _, err := FormatOf([]byte("no wasm")); !errors.Is(err, ErrModule) {
+		t.Errorf("no wasm: %v", err)
+	}
+}

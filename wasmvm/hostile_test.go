@@ -61,7 +61,7 @@ func compileWat(tb testing.TB, e *engine, wat string) (*emscriptenProgram, error
 	if err != nil {
 		tb.Fatalf("%v\n%s", err, wat)
 	}
-	p, err := newEmscripten(tb.Context(), e, wasm)
+	p, err := newEmscripten(tb.Context(), e, wasm, true)
 	if err == nil {
 		tb.Cleanup(p.close)
 	}
@@ -216,7 +216,7 @@ func TestHostileModule(t *testing.T) {
 		})
 	}
 	for name, wasm := range map[string][]byte{"empty": nil, "text": []byte("(module)"), "header": []byte("\x00asm\x01\x00\x00\x00"), "big": make([]byte, MaxModule+1)} {
-		if _, err := newEmscripten(t.Context(), e, wasm); !errors.Is(err, ErrModule) {
+		if _, err := newEmscripten(t.Context(), e, wasm, true); !errors.Is(err, ErrModule) {
 			t.Errorf("load %s: %v, want ErrModule", name, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
@@ -63,6 +64,34 @@ func (img *Image) Pages(yield func(index uint32, page *[PageSize]byte) bool) {
 			return
 		}
 	}
+}
+
+// Memory reads the linear memory from its beginning, zero pages included.
+func (img *Image) Memory() io.Reader { return &memoryReader{img: img} }
+
+type memoryReader struct {
+	img  *Image
+	next int    // of the pages that are not zero, the first that is not read to its end
+	at   uint64 // in bytes
+}
+
+// Read copies the rest of a page at most.
+func (r *memoryReader) Read(p []byte) (int, error) {
+	if r.at >= r.img.length {
+		return 0, io.EOF
+	}
+	offset := int(r.at % PageSize)
+	p = p[:min(len(p), PageSize-offset)]
+	if r.next < len(r.img.index) && uint64(r.img.index[r.next]) == r.at/PageSize {
+		copy(p, r.img.at(r.next)[offset:])
+		if offset+len(p) == PageSize {
+			r.next++
+		}
+	} else {
+		clear(p)
+	}
+	r.at += uint64(len(p))
+	return len(p), nil
 }
 
 func (img *Image) at(i int) *page { return (*page)(img.pages[i*PageSize:]) }

@@ -55,6 +55,32 @@ func TestImageRoundTrip(t *testing.T) {
 	}
 }
 
+// TestImageMemory: read in pieces of any size, an image is the memory that it was taken of.
+func TestImageMemory(t *testing.T) {
+	mem := make([]byte, 3*wasmPage)
+	for _, at := range []int{0, 5000, 8191, 8192, 2 * wasmPage, len(mem) - 1} {
+		mem[at] = byte(at) | 1
+	}
+	img := captureImage(mem, nil)
+	for _, piece := range []int{1 << 20, 4096, 1000} {
+		var got []byte
+		for r := img.Memory(); ; {
+			b := make([]byte, piece)
+			n, err := r.Read(b)
+			got = append(got, b[:n]...)
+			if err != nil {
+				break
+			}
+			if n == 0 {
+				t.Fatal("nothing was read")
+			}
+		}
+		if !bytes.Equal(got, mem) {
+			t.Errorf("in pieces of %d the memory is another", piece)
+		}
+	}
+}
+
 // reseal gives a forged image the digest it needs to be looked at.
 func reseal(file []byte) []byte {
 	body := file[:len(file)-sha256.Size]

@@ -26,6 +26,10 @@ type program interface {
 	start(limit uint64) (instance, error)
 	// restore makes a new instance that stands where img was taken.
 	restore(img *Image, limit uint64) (instance, error)
+	// size is what the program takes of this machine's memory, ceiling the most linear memory that an instance has by
+	// the module's own word; both in bytes.
+	size() uint64
+	ceiling() uint64
 	close()
 }
 
@@ -34,6 +38,14 @@ type program interface {
 type baser interface {
 	base() *Image
 }
+
+// originer is a program whose instances all begin with the same pages beyond its base. They are never changed.
+type originer interface {
+	origin() map[uint32]*kept
+}
+
+// instanceBytes is what an instance takes besides its pages, roughly.
+const instanceBytes = 512 << 10
 
 // fault is why an evaluation failed. Its text goes into results that are signed, so it comes from this
 // package alone: never from the engine, whose wording changes between versions.

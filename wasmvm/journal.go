@@ -16,22 +16,47 @@ type journal struct {
 	inst  instance
 	limit uint64
 	scan  *pageScan
+	drive *drive // what the module may read; nil for nothing
 
-	base   *Image // nil: unknown, then delta holds every non-zero page
-	delta  map[uint32]*page
+	base   *Image           // nil: unknown, then delta holds every non-zero page
+	origin map[uint32]*kept // pages that siblings begin with, kept once for all of them
+	delta  map[uint32]*slot
 	length uint64
 	tail   []byte
 	dead   bool
 	whole  bool // the first mark has to look at every page
 
 	changed []uint64 // a bit for each page that a mark found changed since changes was called last
+	owned   int      // pages kept in delta for this process alone
+	formers int      // of them, those that are a page's former content
+	touched int      // pages that the last mark looked at
 }
+
+// kept is a content that a page of the marked state has or had.
+type kept struct {
+	page   page
+	leaf   [32]byte // the page's leaf hash in a page tree, zero while nobody has asked
+	shared bool     // with siblings, so nothing is written to it
+}
+
+// slot is a page that differs from the base image. A collector that flips a mark in every object makes most pages swing
+// between two contents: keeping the former one spares the copy, and the hash, when it comes back.
+type slot struct {
+	now    *kept // nil: all zero
+	former *kept // nil: unknown
+}
+
+// maxFormers bounds what is kept of former contents, in pages.
+const maxFormers = 4096
 
 // newJournal takes over inst, whose state becomes the first mark. scan may be nil.
 func newJournal(prog program, inst instance, limit uint64, scan *pageScan) *journal {
-	j := &journal{prog: prog, inst: inst, limit: limit, scan: scan, delta: map[uint32]*page{}}
+	j := &journal{prog: prog, inst: inst, limit: limit, scan: scan, delta: map[uint32]*slot{}}
 	if b, ok := prog.(baser); ok {
 		j.base = b.base()
+	}
+	if o, ok := prog.(originer); ok {
+		j.origin = o.origin()
 	}
 	j.whole = j.base == nil
 	j.mark()
@@ -42,6 +67,9 @@ func newJournal(prog program, inst instance, limit uint64, scan *pageScan) *jour
 func (j *journal) handle(msg, env []byte, fuel uint64) ([]byte, uint64, error) {
 	if j.dead {
 		return nil, 0, errors.New("handle a message on a dead instance")
+	}
+	if m, ok := j.inst.(mounter); ok {
+		m.mount(j.drive)
 	}
 	out, used, err := j.inst.handle(msg, env, fuel)
 	j.dead = err != nil
@@ -58,8 +86,11 @@ func (j *journal) close() {
 
 // marked is a page of the marked state, nil when it is zero.
 func (j *journal) marked(index uint32) *page {
-	if p, ok := j.delta[index]; ok {
-		return p
+	if s, ok := j.delta[index]; ok {
+		if s.now == nil {
+			return nil
+		}
+		return &s.now.page
 	}
 	return j.base.page(index)
 }
@@ -69,7 +100,9 @@ func (j *journal) marked(index uint32) *page {
 func (j *journal) mark() (dirty []uint32) {
 	mem := j.inst.memory()
 	var zero page
-	j.touched(mem, func(index uint32) {
+	j.touched = 0
+	j.visit(mem, func(index uint32) {
+		j.touched++
 		now := (*page)(mem[int(index)*PageSize:])
 		old := j.marked(index)
 		if old == nil {
@@ -91,32 +124,85 @@ func (j *journal) mark() (dirty []uint32) {
 	return dirty
 }
 
-// keep notes what a page holds now, reusing the copy there is.
+// keep notes what a page holds now, which is not what it held at the last mark.
 func (j *journal) keep(index uint32, now, zero *page) {
-	base := j.base.page(index)
+	base, s := j.base.page(index), j.delta[index]
 	switch {
 	case base != nil && *now == *base, base == nil && *now == *zero:
-		delete(j.delta, index)
-	case *now == *zero:
-		j.delta[index] = nil
-	default:
-		p := j.delta[index]
-		if p == nil {
-			p = new(page)
-			j.delta[index] = p
+		if s != nil {
+			j.release(s.now)
+			j.dropFormer(s)
+			delete(j.delta, index)
 		}
-		*p = *now
+		return
+	case s == nil:
+		s = &slot{}
+		j.delta[index] = s
+	}
+	if *now == *zero { // over a base that is not
+		j.release(s.now)
+		j.dropFormer(s)
+		s.now = nil
+		return
+	}
+	j.swing(s, index, now)
+}
+
+// swing makes now the content of a slot and what it was before the former one.
+func (j *journal) swing(s *slot, index uint32, now *page) {
+	if s.former != nil && s.former.page == *now {
+		s.now, s.former = s.former, s.now
+		return
+	}
+	if o := j.origin[index]; s.now == nil && o != nil && o.page == *now {
+		s.now = o
+		return
+	}
+	next := s.former
+	if next == nil || next.shared {
+		if next = s.now; next == nil || next.shared || j.formers < maxFormers {
+			next = new(kept)
+			j.owned++
+		}
+	}
+	if next != s.now && s.now != nil {
+		if s.former == nil {
+			j.formers++
+		}
+		s.former = s.now
+	}
+	next.page, next.leaf = *now, [32]byte{}
+	s.now = next
+}
+
+func (j *journal) dropFormer(s *slot) {
+	if s.former != nil {
+		j.formers--
+		j.release(s.former)
+		s.former = nil
 	}
 }
 
-// touched visits, in ascending order, every page that may differ from the base image, and so every page that
+// release counts a content that is no longer kept.
+func (j *journal) release(k *kept) {
+	if k != nil && !k.shared {
+		j.owned--
+	}
+}
+
+// footprint is what the process takes of this machine's memory, in bytes.
+func (j *journal) footprint() uint64 {
+	return instanceBytes + uint64(j.touched+j.owned)*PageSize
+}
+
+// visit visits, in ascending order, every page that may differ from the base image, and so every page that
 // may differ from the mark.
-func (j *journal) touched(mem []byte, visit func(index uint32)) {
-	if !j.whole && j.scan.each(mem, visit) {
+func (j *journal) visit(mem []byte, look func(index uint32)) {
+	if !j.whole && j.scan.each(mem, look) {
 		return
 	}
 	for index := range uint32(len(mem) / PageSize) {
-		visit(index)
+		look(index)
 	}
 }
 
@@ -132,7 +218,7 @@ func (j *journal) rollback() error {
 	}
 	var zero page
 	var drop []uint32
-	j.touched(mem, func(index uint32) {
+	j.visit(mem, func(index uint32) {
 		now := (*page)(mem[int(index)*PageSize:])
 		want := j.marked(index)
 		switch {
@@ -196,8 +282,8 @@ func (j *journal) pages() (out []uint32) {
 			}
 		}
 	}
-	for index, p := range j.delta {
-		if p != nil {
+	for index, s := range j.delta {
+		if s.now != nil {
 			out = append(out, index)
 		}
 	}

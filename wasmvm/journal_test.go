@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/aopeer/aopeer/attest"
 )
 
 // TestJournalModel drives a module that writes where its message says, marking and rolling back at random, and
@@ -24,6 +26,8 @@ func TestJournalModel(t *testing.T) {
 			j := testJournal(t, p, scan)
 			model := bytes.Clone(j.memory())
 			follower := follow(nil, j.changes(true))
+			var tree attest.PageTree
+			tree.Update(j.changes(true))
 			for step := range 600 {
 				size := uint64(len(j.memory()))
 				msg := make([]byte, 32)
@@ -35,8 +39,13 @@ func TestJournalModel(t *testing.T) {
 					at = at / PageSize % 8 * PageSize
 				}
 				binary.LittleEndian.PutUint64(msg, at)
-				if r.IntN(3) > 0 {
+				switch r.IntN(3) {
+				case 1:
 					binary.LittleEndian.PutUint64(msg[8:], r.Uint64())
+				case 2: // two contents that a page swings between
+					at = 80000 + r.Uint64N(6)*PageSize
+					binary.LittleEndian.PutUint64(msg, at)
+					binary.LittleEndian.PutUint64(msg[8:], 1+r.Uint64N(2))
 				}
 				if r.IntN(60) == 0 && size < 90*wasmPage {
 					binary.LittleEndian.PutUint64(msg[16:], r.Uint64N(3))
@@ -58,10 +67,15 @@ func TestJournalModel(t *testing.T) {
 				checkDirty(t, model, j.memory(), dirty)
 				model = bytes.Clone(j.memory())
 				if r.IntN(5) == 0 {
-					if follower = follow(follower, j.changes(false)); !bytes.Equal(follower, model) {
+					c := j.changes(false)
+					if follower = follow(follower, c); !bytes.Equal(follower, model) {
 						t.Fatalf("step %d: the changes lead to another state", step)
 					}
+					if tree.Update(c) != attest.StateRoot(j.image()) {
+						t.Fatalf("step %d: the tree has left the state", step)
+					}
 				}
+				checkKept(t, j)
 				if step%100 == 0 {
 					checkImage(t, p, j.image(), model)
 				}
@@ -71,6 +85,58 @@ func TestJournalModel(t *testing.T) {
 				t.Fatal("all changes are not the state")
 			}
 		})
+	}
+}
+
+// checkKept counts what a journal keeps, and compares every leaf hash that it remembers with the page's.
+func checkKept(t *testing.T, j *journal) {
+	t.Helper()
+	owned, formers := 0, 0
+	for index, s := range j.delta {
+		for _, k := range []*kept{s.now, s.former} {
+			if k == nil {
+				continue
+			}
+			if !k.shared {
+				owned++
+			}
+			if k.leaf != ([32]byte{}) && k.leaf != attest.LeafHash(k.page[:]) {
+				t.Fatalf("page %d: the leaf is of another content", index)
+			}
+		}
+		if s.former != nil {
+			formers++
+		}
+	}
+	if owned != j.owned || formers != j.formers {
+		t.Fatalf("%d pages are kept and %d of them former ones, the journal says %d and %d", owned, formers, j.owned, j.formers)
+	}
+}
+
+// TestFormersAreBounded: with no room for former contents a page's only copy is overwritten.
+func TestFormersAreBounded(t *testing.T) {
+	p := mustWat(t, testEngine(t), map[string]string{
+		"handle": `(i64.store (i64.load (local.get 0)) (i64.load offset=8 (local.get 0))) i64.const 1000`,
+	})
+	j := testJournal(t, p, testScan(t))
+	j.formers = maxFormers // as if other pages had taken all
+	var tree attest.PageTree
+	tree.Update(j.changes(true))
+	owned := j.owned
+	for value := range uint64(6) {
+		var msg [16]byte
+		binary.LittleEndian.PutUint64(msg[:], 90000)
+		binary.LittleEndian.PutUint64(msg[8:], 1+value%2)
+		if _, _, err := j.handle(msg[:], nil, MaxFuel); err != nil {
+			t.Fatal(err)
+		}
+		j.mark()
+		if tree.Update(j.changes(false)) != attest.StateRoot(j.image()) {
+			t.Fatal("the tree has left the state")
+		}
+	}
+	if j.formers != maxFormers || j.owned > owned+4 { // the stack's pages, the one written to
+		t.Errorf("%d former contents, %d pages after %d", j.formers-maxFormers, j.owned, owned)
 	}
 }
 

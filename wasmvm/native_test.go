@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
@@ -29,10 +30,36 @@ func (s *tallyState) Apply(e ao.Entry) (ao.Result, error) {
 		return ao.Result{}, errors.New("as you wish")
 	}
 	s.n++
+	switch e.Message.Tags().Get("Action") {
+	case "Panic":
+		panic("as you wish")
+	case "Answer with an error":
+		return ao.Failed("after a change"), nil
+	}
 	return Response(map[string]any{"Output": map[string]any{"data": s.n}})
 }
 
-func (s *tallyState) Query(ao.Query, ao.AssignmentFields) (ao.Result, error) {
+func (s *tallyState) Tick(m ao.CronMessage) (ao.Result, error) {
+	s.n++
+	if m.Tags.Get("Action") == "Panic" {
+		panic("as you wish")
+	}
+	return Response(map[string]any{"Output": map[string]any{"data": s.n}})
+}
+
+// deaf takes no ticks.
+type deaf struct{ NativeState }
+
+func (deaf) Begin(g Genesis, state []byte) (NativeState, error) {
+	s, err := tally{}.Begin(g, state)
+	return deaf{s}, err
+}
+
+func (s *tallyState) Query(q ao.Query, _ ao.AssignmentFields) (ao.Result, error) {
+	if string(q.Data) == "panic" {
+		s.n = 1000
+		panic("as you wish")
+	}
 	return Response(map[string]any{"Output": s.n})
 }
 
@@ -109,7 +136,33 @@ func TestNative(t *testing.T) {
 	if r := say("Fail", ao.Message{}); string(r.Error) != `"as you wish"` || r.Output != nil {
 		t.Fatalf("a refusal became %+v", r)
 	}
+	for range maxRedo - 2 { // a snapshot is taken on the way, and then entries are applied again
+		say("Count", ao.Message{})
+		if r := say("Panic", ao.Message{}); string(r.Error) != `"native module panicked"` || r.Output != nil {
+			t.Fatalf("a panic became %+v", r)
+		}
+		if r := say("Answer with an error", ao.Message{}); string(r.Error) != `"after a change"` {
+			t.Fatalf("an error became %+v", r)
+		}
+	}
 	say("Count", ao.Message{})
+	tick := func(action string) (r ao.Result) {
+		t.Helper()
+		m := process.CronMessage(ao.CronInterval{Tags: ao.Tags{{Name: "Action", Value: action}}}, ao.Tick{Timestamp: 1000}, 1)
+		if s, r, err = h.Tick(t.Context(), s, m); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	tick("Count") // is applied again too
+	if r := tick("Panic"); string(r.Error) != `"native module panicked"` || r.Output != nil {
+		t.Fatalf("a tick's panic became %+v", r)
+	}
+	say("Panic", ao.Message{})
+	if r, err := h.DryRun(t.Context(), s, ao.Query{Data: []byte("panic")}, ao.AssignmentFields{}); err != nil || r.Error == nil {
+		t.Fatalf("a query's panic became %+v, %v", r, err)
+	}
+	count := maxRedo + 1 // the spawn too
 
 	// Rest, and wake elsewhere.
 	img, err := s.Image()
@@ -127,12 +180,18 @@ func TestNative(t *testing.T) {
 		t.Fatal(err)
 	}
 	q, err := h.DryRun(t.Context(), s, ao.Query{}, ao.AssignmentFields{})
-	if err != nil || string(q.Output) != "2" {
+	if err != nil || string(q.Output) != strconv.Itoa(count) {
 		t.Fatalf("dry-run: %s, %v", q.Output, err)
 	}
 	var out struct{ Data int }
-	if err := json.Unmarshal(say("Again", ao.Message{}).Output, &out); err != nil || out.Data != 3 {
-		t.Fatalf("after the restore it counts %d (%v), want 3", out.Data, err)
+	if err := json.Unmarshal(say("Again", ao.Message{}).Output, &out); err != nil || out.Data != count+1 {
+		t.Fatalf("after the restore it counts %d (%v), want %d", out.Data, err, count+1)
+	}
+	if s, err = (&Host{cfg: Config{Natives: map[string]Native{"tally@1": deaf{}}}}).beginNative(g, img); err != nil {
+		t.Fatal(err)
+	}
+	if r := tick("Count"); string(r.Error) != `"native module takes no ticks"` {
+		t.Fatalf("a tick that is not taken became %+v", r)
 	}
 	other, err := ao.SignModule(user, FormatNative, "1-mb", "1", []byte("tally@2"))
 	if err != nil {

@@ -32,7 +32,7 @@ func testScan(tb testing.TB) *pageScan {
 func testProgram(tb testing.TB, name, sum string) *emscriptenProgram {
 	tb.Helper()
 	wasm := fetchModule(tb, name, sum)
-	p, err := newEmscripten(tb.Context(), testEngine(tb), wasm)
+	p, err := newEmscripten(tb.Context(), testEngine(tb), wasm, name != aosNarrow)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -36,11 +36,13 @@ const (
 type wasiProgram struct {
 	engine *wt.Engine
 	module *wt.Module
+	code   uint64 // bytes of machine code
 	shape  *shape
 	binds  []wasiBinding
 	types  []*wt.FuncType
-	image  *Image // the memory as instantiated, before any code ran
-	boot   *Image // as it stands before the first message, with what is outside the memory
+	image  *Image           // the memory as instantiated, before any code ran
+	boot   *Image           // as it stands before the first message, with what is outside the memory
+	first  map[uint32]*kept // the pages of boot, for the journals of all instances
 }
 
 // wasiProfile names everything besides the module and its input that a result depends on.
@@ -65,11 +67,11 @@ func newWASI(ctx context.Context, e *engine, wasm []byte) (*wasiProgram, error) 
 		return nil, err
 	}
 	sh.sections = nil
-	module, err := e.compile(ctx, dialectWASI, wasm)
+	module, code, err := e.compile(ctx, dialectWASI, wasm)
 	if err != nil {
 		return nil, err
 	}
-	p := &wasiProgram{engine: e.wt[dialectWASI], module: module, shape: sh, binds: binds}
+	p := &wasiProgram{engine: e.wt[dialectWASI], module: module, code: code, shape: sh, binds: binds}
 	for _, b := range binds {
 		p.types = append(p.types, funcType(b.sig))
 	}
@@ -117,11 +119,21 @@ func (p *wasiProgram) probe() error {
 		return fmt.Errorf("%w: start: %w", ErrModule, faultOutOfGas)
 	}
 	p.boot = captureImage(m.memory(), m.tail())
+	p.first = make(map[uint32]*kept, len(p.boot.index))
+	for index, page := range p.boot.Pages {
+		p.first[index] = &kept{page: *page, shared: true}
+	}
 	return nil
 }
 
+func (p *wasiProgram) origin() map[uint32]*kept { return p.first }
+
 // base is the image of an instance in which nothing ran, not even its start: boot is written over it.
 func (p *wasiProgram) base() *Image { return p.image }
+
+func (p *wasiProgram) size() uint64 { return p.code + uint64(len(p.image.pages)+2*len(p.boot.pages)) }
+
+func (p *wasiProgram) ceiling() uint64 { return min(p.shape.memory.max, 1<<32) * wasmPage }
 
 func (p *wasiProgram) close() { p.module.Close() }
 

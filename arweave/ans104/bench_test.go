@@ -68,6 +68,12 @@ func BenchmarkPrimitive(b *testing.B) {
 			new(big.Int).Exp(s, e, n)
 		}
 	})
+	b.Run("rsa-montgomery", func(b *testing.B) {
+		it := mustSign(b, signers[0], benchFields())
+		for b.Loop() {
+			newModulus(it.Owner()).raised(new(big.Int).SetBytes(it.Signature()))
+		}
+	})
 	b.Run("ed25519-voi", func(b *testing.B) {
 		it := mustSign(b, signers[1], benchFields())
 		hash := it.DeepHash()

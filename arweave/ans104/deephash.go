@@ -46,10 +46,18 @@ func (it *Item) DeepHash() [48]byte {
 	return itemDeepHash(it.typ, it.Owner(), it.Target(), it.Anchor(), it.RawTags(), it.Data())
 }
 
+// hashFrom is DeepHash from begunHash of its owner on.
+func (it *Item) hashFrom(begun [48]byte) [48]byte {
+	return foldBlobs(begun, it.Target(), it.Anchor(), it.RawTags(), it.Data())
+}
+
 // itemDeepHash starts from the constant that the first three of the eight blobs fold to.
 func itemDeepHash(t SignatureType, rest ...[]byte) [48]byte {
-	acc := itemPrefix(t)
-	for _, c := range rest {
+	return foldBlobs(itemPrefix(t), rest...)
+}
+
+func foldBlobs(acc [48]byte, blobs ...[]byte) [48]byte {
+	for _, c := range blobs {
 		acc = foldBlob(acc, c)
 	}
 	return acc

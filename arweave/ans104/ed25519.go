@@ -41,54 +41,93 @@ func belowOrder(s []byte) bool {
 	return false
 }
 
+// fewTogether is the most signatures that take no longer one by one, under keys that are remembered, than together.
+const fewTogether = 2
+
 // ed25519Batch gathers signatures to be verified together.
 type ed25519Batch struct {
-	verifier *voi.BatchVerifier
-	at       []int // which item each signature belongs to
-	options  *voi.Options
+	waiting []edSignature
+	options *voi.Options
+	keys    *keyRing // nil remembers none
 }
 
-func newEd25519Batch(n int) *ed25519Batch {
-	return &ed25519Batch{verifier: voi.NewBatchVerifierWithCapacity(n), at: make([]int, 0, n), options: ed25519Options()}
+// edSignature is one of them.
+type edSignature struct {
+	at      int // which item it belongs to
+	item    *Item
+	message []byte
+	key     *voi.ExpandedPublicKey // nil if it is not remembered
 }
 
-func (b *ed25519Batch) len() int { return len(b.at) }
+func newEd25519Batch(n int, keys *keyRing) *ed25519Batch {
+	return &ed25519Batch{waiting: make([]edSignature, 0, n), options: ed25519Options(), keys: keys}
+}
+
+func (b *ed25519Batch) len() int { return len(b.waiting) }
 
 // add takes the signature of item number i into the batch.
 func (b *ed25519Batch) add(i int, it *Item) {
-	hash := it.DeepHash()
-	message := hash[:]
-	if it.typ == Solana {
-		message = solanaMessage(message)
+	w := edSignature{at: i, item: it}
+	var hash [48]byte
+	if key := b.keys.key(it.typ, it.Owner()); key != nil {
+		hash, w.key = it.hashFrom(key.begun), key.point
+	} else {
+		hash = it.DeepHash()
 	}
-	b.verifier.AddWithOptions(it.Owner(), message, it.Signature(), b.options)
-	b.at = append(b.at, i)
+	if w.message = hash[:]; it.typ == Solana {
+		w.message = solanaMessage(w.message)
+	}
+	b.waiting = append(b.waiting, w)
 }
 
 // verify empties the batch and writes each item's error to its place.
-func (b *ed25519Batch) verify(items []*Item, errs []error) {
-	if len(b.at) == 0 {
+func (b *ed25519Batch) verify(errs []error) {
+	if len(b.waiting) == 0 {
 		return
 	}
-	_, valid := b.verifier.Verify(nil)
-	for j, i := range b.at {
-		if valid[j] {
-			items[i].verified.Store(true)
+	valid := b.verdicts()
+	for i, w := range b.waiting {
+		if valid[i] {
+			w.item.verified.Store(true)
 			continue
 		}
 		err := ErrSignature
-		if !belowOrder(items[i].Signature()[32:]) {
+		if !belowOrder(w.item.Signature()[32:]) {
 			err = fmt.Errorf("%w: Ed25519 S not below the group order", ErrMalleable)
 		}
-		errs[i] = fmt.Errorf("verify item %s: %w", items[i].id, err)
+		errs[w.at] = fmt.Errorf("verify item %s: %w", w.item.id, err)
 	}
-	b.verifier.Reset()
-	b.at = b.at[:0]
+	b.waiting = b.waiting[:0]
+}
+
+func (b *ed25519Batch) verdicts() []bool {
+	if len(b.waiting) <= fewTogether {
+		valid := make([]bool, len(b.waiting))
+		for i, w := range b.waiting {
+			if w.key != nil {
+				valid[i] = voi.VerifyExpandedWithOptions(w.key, w.message, w.item.Signature(), b.options)
+			} else {
+				valid[i] = voi.VerifyWithOptions(w.item.Owner(), w.message, w.item.Signature(), b.options)
+			}
+		}
+		return valid
+	}
+	v := voi.NewBatchVerifierWithCapacity(len(b.waiting))
+	for _, w := range b.waiting {
+		if w.key != nil {
+			v.AddExpandedWithOptions(w.key, w.message, w.item.Signature(), b.options)
+		} else {
+			v.AddWithOptions(w.item.Owner(), w.message, w.item.Signature(), b.options)
+		}
+	}
+	_, valid := v.Verify(nil)
+	return valid
 }
 
 type ed25519Signer struct {
-	key voi.PrivateKey
-	typ SignatureType
+	key   voi.PrivateKey
+	typ   SignatureType
+	begun [48]byte // begunHash of the owner
 }
 
 // NewEd25519Signer returns the signer of a unit's key. The public half is worked out anew from the seed. A
@@ -99,6 +138,7 @@ func newEd25519Signer(key ed25519.PrivateKey, t SignatureType) *ed25519Signer {
 	s := &ed25519Signer{typ: t}
 	if len(key) == ed25519.PrivateKeySize {
 		s.key = voi.NewKeyFromSeed(key.Seed())
+		s.begun = begunHash(t, s.Owner())
 	}
 	return s
 }

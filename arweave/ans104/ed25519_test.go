@@ -182,14 +182,20 @@ func TestEd25519SingleAndBatchAgree(t *testing.T) {
 	var valid []*Item
 	verdicts := map[string]int{}
 	together := VerifyBatch(items)
+	var ring keyRing
 	for i, it := range items {
 		single := it.Verify()
 		alone := VerifyBatch([]*Item{it})[0]
+		again, err := Parse(it.Raw())
+		if err != nil {
+			t.Fatal(err)
+		}
+		remembered := verifyBatch([]*Item{again}, &ring)[0]
 		pair := []error{nil, single, nil}
 		if i%5 < 2 { // a sample: this is the slowest of the three ways
 			pair = VerifyBatch([]*Item{good, it, good})
 		}
-		for _, err := range []error{together[i], alone, pair[1]} {
+		for _, err := range []error{together[i], alone, remembered, pair[1]} {
 			if !sameVerdict(single, err) {
 				t.Errorf("item %d (owner %x, signature %x): singly %v, in a batch %v", i, it.Owner(), it.Signature(), single, err)
 			}

@@ -36,7 +36,13 @@ func Sign(s Signer, f Fields) (*Item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign item: %w", err)
 	}
-	message := it.DeepHash()
+	own, ours := s.(*ed25519Signer)
+	var message [48]byte
+	if ours {
+		message = it.hashFrom(own.begun)
+	} else {
+		message = it.DeepHash()
+	}
 	signature, err := s.Sign(message[:])
 	if err != nil {
 		return nil, fmt.Errorf("sign item: %w", err)
@@ -47,7 +53,7 @@ func Sign(s Signer, f Fields) (*Item, error) {
 	// Nobody else has seen the item yet, so it may still change.
 	copy(raw[typeLen:], signature)
 	it.id = signatureID(it.Signature())
-	if _, ours := s.(*ed25519Signer); !ours {
+	if !ours {
 		if err := verify(it.typ, it.Owner(), message[:], it.Signature()); err != nil {
 			return nil, fmt.Errorf("sign item: %w", err)
 		}

@@ -86,7 +86,12 @@ func (it *Item) Verify() error {
 		return nil
 	}
 	message := it.DeepHash()
-	if err := verify(it.typ, it.Owner(), message[:], it.Signature()); err != nil {
+	return it.judged(verify(it.typ, it.Owner(), message[:], it.Signature()))
+}
+
+// judged remembers a good verdict and says which item a bad one is about.
+func (it *Item) judged(err error) error {
+	if err != nil {
 		return fmt.Errorf("verify item %s: %w", it.id, err)
 	}
 	it.verified.Store(true)
@@ -116,9 +121,11 @@ const batchLen = 128
 
 // VerifyBatch checks many items and has one answer for each: the one that Verify would give. Ed25519 and
 // Solana signatures are checked together, which takes about half the time.
-func VerifyBatch(items []*Item) []error {
+func VerifyBatch(items []*Item) []error { return verifyBatch(items, nil) }
+
+func verifyBatch(items []*Item, keys *keyRing) []error {
 	errs := make([]error, len(items))
-	batch := newEd25519Batch(min(len(items), batchLen))
+	batch := newEd25519Batch(min(len(items), batchLen), keys)
 	for i, it := range items {
 		if it.verified.Load() {
 			continue
@@ -129,9 +136,9 @@ func VerifyBatch(items []*Item) []error {
 		}
 		batch.add(i, it)
 		if batch.len() == batchLen {
-			batch.verify(items, errs)
+			batch.verify(errs)
 		}
 	}
-	batch.verify(items, errs)
+	batch.verify(errs)
 	return errs
 }

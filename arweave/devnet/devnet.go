@@ -218,6 +218,31 @@ func (d *Devnet) Get(ctx context.Context, id ans104.ID) (*ans104.Item, error) {
 	return item, nil
 }
 
+// Tx returns a mined transaction with its data, and verifies it.
+func (d *Devnet) Tx(ctx context.Context, id ans104.ID) (*arweave.Tx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d.lock.RLock()
+	e := d.byID[id]
+	isThere := e != nil && e.isTx() && e.root.complete && e.root.block != nil
+	d.lock.RUnlock()
+	if !isThere {
+		return nil, fmt.Errorf("get transaction %s: %w", id, arweave.ErrNotFound)
+	}
+	tx := *e.root.tx
+	if tx.DataSize > 0 {
+		var err error
+		if tx.Data, err = d.readFile(dataFiles+hexID(id), 0, -1); err != nil {
+			return nil, fmt.Errorf("get transaction %s: %w", id, err)
+		}
+	}
+	if err := tx.Verify(); err != nil {
+		return nil, fmt.Errorf("get transaction %s: %w: %w", id, arweave.ErrCorrupt, err)
+	}
+	return &tx, nil
+}
+
 // Height returns the newest block's height.
 func (d *Devnet) Height(context.Context) (uint64, error) {
 	d.lock.RLock()

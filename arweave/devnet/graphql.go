@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/graphql-go/graphql"
+	"github.com/graphql-go/graphql/gqlerrors"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
 )
@@ -23,7 +24,11 @@ const (
 	maxQueryRoots     = 8
 )
 
-var errComplex = errors.New("query too complex")
+// What a query is refused for.
+var (
+	errComplex = errors.New("query too complex")
+	errQuery   = errors.New("malformed query")
+)
 
 // checkQuery bounds a query by its text alone. Strings are skipped, so that braces in them do not count.
 func checkQuery(text string) error {
@@ -76,8 +81,14 @@ func checkQuery(text string) error {
 	return nil
 }
 
-// query executes one request.
-func (d *Devnet) query(ctx context.Context, text, operation string, vars map[string]any) *graphql.Result {
+// query executes one request. The library's parser takes some texts that its validator panics on, a list of nothing for
+// one; such a request is refused like any other that is malformed.
+func (d *Devnet) query(ctx context.Context, text, operation string, vars map[string]any) (result *graphql.Result) {
+	defer func() {
+		if recover() != nil {
+			result = &graphql.Result{Errors: gqlerrors.FormatErrors(errQuery)}
+		}
+	}()
 	return graphql.Do(graphql.Params{
 		Schema: d.schema, RequestString: text, OperationName: operation, VariableValues: vars, Context: ctx,
 	})

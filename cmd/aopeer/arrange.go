@@ -65,35 +65,3 @@ func takesNext(lineage []*cli.Command, a string) bool {
 	}
 	return false
 }
-
-// near is the command whose name is at most two typing errors away, or "".
-func near(commands []*cli.Command, name string) string {
-	best, least := "", 3
-	for _, c := range commands {
-		if d := distance(c.Name, name); d < least && d < len(name) {
-			best, least = c.Name, d
-		}
-	}
-	return best
-}
-
-// distance counts the insertions, deletions and substitutions between two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/internal/node"
+	"github.com/aopeer/aopeer/market"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/cu"
 )
@@ -89,7 +90,10 @@ func (s *demonstration) converse(ctx context.Context) (alice, bob ao.ID, taken [
 		taken = append(taken, a)
 		return err
 	}
-	def := s.cl.Defaults()
+	def, err := s.cl.Choose(market.Scheduler, market.Messenger)
+	if err != nil {
+		return alice, bob, nil, err
+	}
 	module, err := ao.ParseID(def.Module)
 	if err != nil {
 		return alice, bob, nil, err
@@ -166,6 +170,7 @@ func (s *demonstration) describe(h units.Hop) string {
 	if h.Took > 0 {
 		line += fmt.Sprintf("  %.1f ms", float64(h.Took.Microseconds())/1000)
 	}
+	line += boughtText(h)
 	if h.Note != "" {
 		line += "  (" + oneLine(plain(h.Note)) + ")"
 	}

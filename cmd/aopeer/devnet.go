@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -18,12 +20,18 @@ func devnetCommand() *cli.Command {
 		Name: "devnet", Usage: "run a whole network on this machine: Arweave, scheduler, computers, messenger", ArgsUsage: " ",
 		Description: "State is kept in --home and survives a restart. devnet.json there says where everything is, once all answer.",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "port-base", Usage: "port of the gateway; peers listen from 10 above it, 0 takes free ports", Value: 4000},
+			&cli.IntFlag{Name: "port-base", Usage: "port of the gateway; mu, su and cu answer HTTP 2, 3 and 4 above it, peers listen from 10 above it, 0 takes free ports", Value: 4000},
 			&cli.IntFlag{Name: "su", Usage: "number of schedulers", Value: 1},
 			&cli.IntFlag{Name: "cu", Usage: "number of computers", Value: 2},
 			&cli.IntFlag{Name: "mu", Usage: "number of messengers", Value: 1},
-			&cli.StringFlag{Name: "module", Usage: "wasm `FILE` of an aos module to publish as the default"},
+			&cli.StringFlag{Name: "prices", Usage: "what each computer asks for a result, cu1 first, such as 1,2,3,5,8; one is for all (default: nothing)"},
+			&cli.StringFlag{Name: "latency", Usage: "how much later each computer answers others, cu1 first, such as 5ms,20ms; one is for all. Added at its door, for tests"},
+			&cli.Uint64Flag{Name: "seed", Usage: "of every draw on the market, so that choices can be repeated in tests; 0 draws one"},
+			&cli.StringFlag{Name: "module", Usage: "wasm `FILE` of a module, of aos for example, to publish as the default"},
 			&cli.StringFlag{Name: "only", Usage: "serve only this: gateway"},
+			&cli.StringFlag{Name: "admin", Usage: "`HOST:PORT` for the metrics, health and profiles of all peers; off by default"},
+			&cli.BoolFlag{Name: "admin-public", Usage: "allow --admin to be other than loopback"},
+			&cli.BoolFlag{Name: "allow-faults", Usage: "let POST /faults and /reorganise of the gateway spoil it, for tests"},
 			&cli.BoolFlag{Name: "demo", Usage: "run a demonstration against itself and exit"},
 		},
 		Action: devnetAction,
@@ -45,10 +53,22 @@ func devnetAction(ctx context.Context, c *cli.Command) error {
 			return misuse("--%s %d: from 1 to 64", role, n)
 		}
 	}
+	prices, err := each(c, "prices", func(s string) (uint64, error) { return strconv.ParseUint(s, 10, 63) }, "a whole number such as 5")
+	if err != nil {
+		return err
+	}
+	delays, err := each(c, "latency", time.ParseDuration, "a duration such as 20ms")
+	if err != nil {
+		return err
+	}
+	if err := (node.AdminConfig{Listen: c.String("admin"), Public: c.Bool("admin-public")}).Validate(); err != nil {
+		return misuse("%v", err)
+	}
 	h := home(c)
 	cfg := node.DevnetConfig{
 		PortBase: c.Int("port-base"), Schedulers: c.Int("su"), Computers: c.Int("cu"), Messengers: c.Int("mu"),
-		Module: c.String("module"), OnlyGate: c.String("only") == "gateway", Log: logger(c, false),
+		Prices: prices, Delays: delays, Seed: c.Uint64("seed"), Module: c.String("module"), OnlyGate: c.String("only") == "gateway", Log: logger(c, false),
+		Admin: c.String("admin"), Public: c.Bool("admin-public"), Faults: c.Bool("allow-faults"),
 		Progress: func(format string, args ...any) { fmt.Fprintf(c.Root().ErrWriter, "… "+format+"\n", args...) },
 	}
 	if c.Bool("demo") {
@@ -65,6 +85,14 @@ func devnetAction(ctx context.Context, c *cli.Command) error {
 		}
 		if !c.IsSet("port-base") {
 			cfg.PortBase = 0
+		}
+		if !c.IsSet("cu") {
+			cfg.Computers = 3
+		}
+		if !c.IsSet("prices") { // something to choose by, and more than one that are good choices
+			for i := range cfg.Computers {
+				cfg.Prices = append(cfg.Prices, uint64(i/2+2))
+			}
 		}
 	}
 	if err := freePorts(cfg); err != nil {
@@ -91,13 +119,35 @@ func devnetAction(ctx context.Context, c *cli.Command) error {
 	return errors.Join(err, <-ran)
 }
 
-// freePorts looks whether the peers can listen, because one that cannot would only never meet the others.
+// each reads a flag with a value for every computer, or one for all.
+func each[T any](c *cli.Command, flag string, read func(string) (T, error), what string) (out []T, err error) {
+	text := c.String(flag)
+	if text == "" {
+		return nil, nil
+	}
+	for _, s := range strings.Split(text, ",") {
+		v, err := read(strings.TrimSpace(s))
+		if err != nil || strings.HasPrefix(strings.TrimSpace(s), "-") {
+			return nil, misuse("--%s: %q is not %s", flag, s, what)
+		}
+		out = append(out, v)
+	}
+	if n := c.Int("cu"); len(out) != 1 && len(out) != n {
+		return nil, misuse("--%s has %d values for %d computers: give one for each, or one for all", flag, len(out), n)
+	}
+	return out, nil
+}
+
+// freePorts looks whether units and peers can listen, because one that cannot would only never meet the others.
 func freePorts(cfg node.DevnetConfig) error {
 	if cfg.PortBase == 0 || cfg.OnlyGate {
 		return nil
 	}
+	ports := []int{cfg.PortBase + node.PortMU, cfg.PortBase + node.PortSU, cfg.PortBase + node.PortCU}
 	for i := range cfg.Schedulers + cfg.Computers + cfg.Messengers {
-		port := cfg.PortBase + 10 + i
+		ports = append(ports, cfg.PortBase+node.PortPeers+i)
+	}
+	for _, port := range ports {
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			return fmt.Errorf("port %d of a peer is taken: choose another --port-base", port)
@@ -110,31 +160,34 @@ func freePorts(cfg node.DevnetConfig) error {
 // serveDevnet runs until interrupted and says where everything is.
 func serveDevnet(ctx context.Context, c *cli.Command, h node.Home, d *node.Devnet) error {
 	done := make(chan struct{})
-	ctx, stop := context.WithCancel(ctx)
+	beside, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
 		defer close(done)
 		p := startProgress(c, "waiting for the units to meet")
 		defer p.end()
 		select {
-		case <-ctx.Done():
+		case <-beside.Done():
 			return
 		case <-d.Ready():
 		}
 		p.end()
 		f, w := d.File(), c.Root().ErrWriter
 		fmt.Fprintf(w, "gateway    %s\nmodule     %s\n", f.Gateway, f.Module)
+		if f.MU != "" {
+			fmt.Fprintf(w, "mu         %s\nsu         %s\ncu         %s\n", f.MU, f.SU, f.CU)
+		}
 		for _, p := range f.Peers {
 			fmt.Fprintf(w, "%-9s  %s  %s\n", p.Name, p.Address, p.ID)
 		}
+		if at := d.Admin(); at != "" {
+			fmt.Fprintf(w, "metrics    http://%s/metrics\n", at)
+		}
 		fmt.Fprintf(w, "%s\n", readyLine(h, len(f.Peers)))
 	}()
-	err := d.Run(ctx)
+	err := runUntil(ctx, c, d, fmt.Sprintf("stopped; the state is kept in %s", h))
 	stop()
 	<-done
-	if err == nil {
-		fmt.Fprintln(c.Root().ErrWriter, "stopped; the state is kept in", h)
-	}
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -95,11 +96,13 @@ func statusCommand() *cli.Command {
 				if err != nil {
 					return err
 				}
-				return output(c).value(all, func(w io.Writer) {
+				var bad error
+				err = output(c).value(all, func(w io.Writer) {
 					for _, s := range all {
-						fmt.Fprintf(w, "%s\n", s)
+						bad = errors.Join(bad, printStatus(w, s))
 					}
 				})
+				return errors.Join(err, bad)
 			})
 		},
 	}
@@ -190,7 +193,7 @@ func versionCommand() *cli.Command {
 			}
 			v := versions{
 				Version: "devel", Go: runtime.Version(), Engine: "wasmtime " + wasmvm.EngineVersion, Wire: p2p.WireVersion,
-				Formats: []string{wasmvm.FormatDefault, wasmvm.FormatAOS, wasmvm.FormatNative},
+				Formats: wasmvm.Formats(),
 			}
 			if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
 				v.Version = b.Main.Version

@@ -15,12 +15,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v3"
 
@@ -30,7 +28,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signalled(context.Background())
 	defer stop()
 	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
@@ -135,15 +133,20 @@ func command() *cli.Command {
 		CustomRootCommandHelpTemplate: cli.RootCommandHelpTemplate,
 		Flags: []cli.Flag{
 			&cli.StringFlag{
-				Name: "home", Usage: "folder of a devnet or a peer", Value: defaultHome(), Sources: cli.EnvVars("AOPEER_HOME"),
+				Name: "home", Usage: "folder of a devnet or a peer", Value: defaultHome(), DefaultText: "~/.aopeer",
+				Sources: cli.EnvVars("AOPEER_HOME"),
 			},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON with stable keys"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log every hop", Sources: cli.EnvVars("AOPEER_VERBOSE")},
+			&cli.StringFlag{Name: "log-level", Usage: "the least that is logged: debug, info, warn or error [$AOPEER_LOG_LEVEL]"},
+			&cli.StringFlag{Name: "log-format", Usage: "text for people, json for machines [$AOPEER_LOG_FORMAT]"},
 		},
+		Before: checkLog,
 		Commands: []*cli.Command{
-			initCommand(), runCommand(), devnetCommand(),
-			spawnCommand(), sendCommand(), evalCommand(), resultCommand(), dryRunCommand(), logCommand(), repushCommand(),
-			verifyCommand(), itemCommand(), keysCommand(), peersCommand(), statusCommand(), versionCommand(),
+			initCommand(), runCommand(), devnetCommand(), configCommand(), doctorCommand(),
+			spawnCommand(), sendCommand(), evalCommand(), consoleCommand(), resultCommand(), resultsCommand(), dryRunCommand(), logCommand(), repushCommand(),
+			assignCommand(), monitorCommand(), unmonitorCommand(),
+			marketCommand(), verifyCommand(), benchCommand(), itemCommand(), keysCommand(), peersCommand(), statusCommand(), storeCommand(), versionCommand(),
 		},
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {
@@ -154,6 +157,19 @@ func command() *cli.Command {
 	}
 	harden(root)
 	return root
+}
+
+// checkLog refuses a level or format of logs that is none, whatever the command.
+func checkLog(ctx context.Context, c *cli.Command) (context.Context, error) {
+	for _, s := range node.Settings() {
+		if !strings.HasPrefix(s.Key, "log.") {
+			continue
+		}
+		if v := given(c, s.Flag, s.Default()); !slices.Contains(s.OneOf, v) {
+			return ctx, misuse("--%s %q is none of %s", s.Flag, v, strings.Join(s.OneOf, ", "))
+		}
+	}
+	return ctx, nil
 }
 
 // harden makes every command treat bad flags and stray arguments as misuse, and leave exiting to run.
@@ -178,7 +194,11 @@ func harden(c *cli.Command) {
 // unknownCommand says so, and what may have been meant.
 func unknownCommand(c *cli.Command) error {
 	name, hint := c.Args().First(), ""
-	if meant := near(c.Commands, name); meant != "" {
+	var known []string
+	for _, sub := range c.Commands {
+		known = append(known, sub.Name)
+	}
+	if meant := node.Nearest(name, known); meant != "" {
 		hint = fmt.Sprintf("did you mean %q? ", meant)
 	}
 	return misuse("no command %q: %ssee `%s --help`", name, hint, c.FullName())
@@ -193,18 +213,6 @@ func defaultHome() string {
 }
 
 func home(c *cli.Command) node.Home { return node.Home(c.String("home")) }
-
-// logger writes what an operator wants to know to standard error; a client's only with --verbose.
-func logger(c *cli.Command, server bool) *slog.Logger {
-	level := slog.LevelError
-	if server {
-		level = slog.LevelInfo
-	}
-	if c.Bool("verbose") {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(c.Root().ErrWriter, &slog.HandlerOptions{Level: level}))
-}
 
 // args checks the number of arguments, whose names are those of ArgsUsage.
 func args(c *cli.Command, least, most int) error {

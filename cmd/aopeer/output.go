@@ -140,22 +140,29 @@ func errorText(raw json.RawMessage) string {
 func retry(ctx context.Context, p *progress, ask func() error) error {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		err := ask()
-		r, ok := err.(*ao.Refusal) //nolint:errorlint // doors return refusals bare
-		if err == nil || !ok {
+		if err == nil || !passes(err) {
 			return err
 		}
-		switch r.Code {
-		case ao.NotYet, ao.Busy, ao.Unreachable, ao.Deadline, ao.UnknownProcess, ao.UnknownModule, ao.ArchiveDown:
-		default:
-			return err
-		}
-		p.set("waiting: %s", r.Code)
+		p.set("waiting: %s", err.(*ao.Refusal).Code) //nolint:errorlint // passes says that it is one
 		select {
 		case <-ctx.Done():
 			return err
 		case <-time.After(pause):
 		}
 	}
+}
+
+// passes says whether an error is a refusal that does not last.
+func passes(err error) bool {
+	r, ok := err.(*ao.Refusal) //nolint:errorlint // doors return refusals bare
+	if !ok {
+		return false
+	}
+	switch r.Code {
+	case ao.NotYet, ao.Busy, ao.Unreachable, ao.Deadline, ao.UnknownProcess, ao.UnknownModule, ao.ArchiveDown:
+		return true
+	}
+	return false
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

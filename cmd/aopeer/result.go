@@ -8,12 +8,14 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/internal/node"
+	"github.com/aopeer/aopeer/market"
 )
 
 func resultCommand() *cli.Command {
 	return &cli.Command{
 		Name: "result", Usage: "show the result of a slot or message", ArgsUsage: "PROCESS SLOT|MESSAGE",
-		Flags: []cli.Flag{&cli.DurationFlag{Name: "timeout", Usage: "how long to wait", Value: 2 * time.Minute}},
+		Flags: append(buyFlags("name or address of the computer that the result is bought from (default: the market's choice)"),
+			&cli.DurationFlag{Name: "timeout", Usage: "how long to wait", Value: 2 * time.Minute}),
 		Action: func(ctx context.Context, c *cli.Command) error {
 			if err := args(c, 2, 2); err != nil {
 				return err
@@ -22,7 +24,10 @@ func resultCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return withClient(ctx, c, func(ctx context.Context, cl *node.Client) error {
+			return withBuyer(ctx, c, func(ctx context.Context, cl *node.Client) error {
+				if err := buyOnly(c, cl, market.Computer); err != nil {
+					return err
+				}
 				return result(ctx, c, cl, process, c.Args().Get(1))
 			})
 		},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/internal/node"
+	"github.com/aopeer/aopeer/internal/store"
 )
 
 // TestMain lets scripts run this test binary as aopeer.
@@ -36,11 +37,13 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Values["wallet"] = wallet
+			e.Values["stores"] = make(map[string]store.Store)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "oneline": oneline, "keys": keysOf, "mode": mode,
 			"network": makeNetwork, "wallet": makeWallet, "item": makeItem,
+			"store": makeStore, "locked": lockStore, "unlocked": unlockStore, "flip": flipBit,
 		},
 	})
 }

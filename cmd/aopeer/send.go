@@ -15,6 +15,7 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/internal/node"
+	"github.com/aopeer/aopeer/market"
 	"github.com/aopeer/aopeer/units"
 )
 
@@ -30,16 +31,19 @@ type reply struct {
 	Unit     string          `json:"unit"`
 	Price    string          `json:"price"`
 	Hops     []units.Hop     `json:"hops,omitempty"` // with --hops
+
+	why    string // that unit
+	outbox int
 }
 
 func messageFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "a tag as `NAME=VALUE`; may be repeated"},
 		&cli.BoolFlag{Name: "no-wait", Usage: "print the slot and do not wait for the result"},
 		&cli.BoolFlag{Name: "settled", Usage: "wait until message and slot are on Arweave"},
 		&cli.BoolFlag{Name: "hops", Usage: "show every hop until nothing is left to push"},
 		&cli.DurationFlag{Name: "timeout", Usage: "how long to wait", Value: 2 * time.Minute},
-	}
+	}, buyFlags("name or address of the computer that the result is bought from (default: the market's choice)")...)
 }
 
 func sendCommand() *cli.Command {
@@ -84,7 +88,7 @@ func send(ctx context.Context, c *cli.Command, tags ao.Tags) error {
 	if err != nil {
 		return err
 	}
-	user, err := parseTags(c.StringSlice("tag"))
+	user, err := parseTags("tag", c.StringSlice("tag"))
 	if err != nil {
 		return err
 	}
@@ -92,7 +96,10 @@ func send(ctx context.Context, c *cli.Command, tags ao.Tags) error {
 	if err != nil {
 		return err
 	}
-	return withClient(ctx, c, func(ctx context.Context, cl *node.Client) error {
+	return withBuyer(ctx, c, func(ctx context.Context, cl *node.Client) error {
+		if err := buyOnly(c, cl, market.Computer); err != nil {
+			return err
+		}
 		m, err := ao.SignMessage(cl.Signer, process, append(tags, user...), data, newAnchor())
 		if err != nil {
 			return err
@@ -103,12 +110,17 @@ func send(ctx context.Context, c *cli.Command, tags ao.Tags) error {
 
 // withClient joins the home's network for one command, bounded by --timeout.
 func withClient(ctx context.Context, c *cli.Command, do func(context.Context, *node.Client) error) error {
+	return join(ctx, c, nil, do)
+}
+
+// join is withClient with settings by key that hold in place of the home's.
+func join(ctx context.Context, c *cli.Command, given map[string]string, do func(context.Context, *node.Client) error) error {
 	if d := c.Duration("timeout"); d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	cl, err := node.OpenClient(ctx, home(c), logger(c, false))
+	cl, err := node.OpenBuyer(ctx, home(c), given, logger(c, false))
 	if err != nil {
 		return err
 	}
@@ -122,6 +134,11 @@ func pushAndReport(ctx context.Context, c *cli.Command, cl *node.Client, m ao.Me
 	if err != nil {
 		return err
 	}
+	if waits := !c.Bool("no-wait") && !m.IsCast(); waits { // a message that cannot be taken back is not sent for a result that is too dear
+		if _, _, err := cl.Market.Pick(market.Computer); errors.Is(err, &ao.Refusal{Code: ao.OverCap}) {
+			return err
+		}
+	}
 	p := startProgress(c, "waiting for a slot")
 	defer p.end()
 	a, err := push(ctx, door, m)
@@ -129,6 +146,9 @@ func pushAndReport(ctx context.Context, c *cli.Command, cl *node.Client, m ao.Me
 		return err
 	}
 	r := reply{Message: m.ID().String(), Process: a.Process().String(), Slot: a.Nonce(), Finality: "acked", Price: "0"}
+	if err := r.owe(units.BoughtOf(door)); err != nil {
+		return err
+	}
 	if c.Bool("hops") {
 		if err := door.Hops(ctx, m.ID(), func(h units.Hop) error {
 			r.Hops = append(r.Hops, h)
@@ -176,10 +196,31 @@ func fill(ctx context.Context, cl *node.Client, p *progress, r *reply, process a
 		if err := ans.Check(cl.Network.ID, process, r.Slot); err != nil {
 			return err
 		}
-		r.Output, r.Error = ans.Result.Output, ans.Result.Error
+		r.Output, r.Error, r.outbox = ans.Result.Output, ans.Result.Error, ans.Result.Outbox()
 		r.Digest, r.Unit = ao.ID(ans.Claim.Claim().Result).String(), ans.Claim.Unit()
-		return nil
+		r.why = units.BoughtOf(door).Why
+		return r.owe(units.BoughtOf(door))
 	})
+}
+
+// owe adds to the price what was bought behind a door.
+func (r *reply) owe(b units.Bought) error {
+	if b.Price == "" {
+		return nil
+	}
+	sum, err := ao.ParseAmount(r.Price)
+	if err != nil {
+		return err
+	}
+	more, err := ao.ParseAmount(b.Price)
+	if err != nil {
+		return err
+	}
+	if sum, err = sum.Add(more); err != nil {
+		return err
+	}
+	r.Price = sum.String()
+	return nil
 }
 
 // settled waits until the slot is on Arweave.
@@ -203,7 +244,11 @@ func printReply(c *cli.Command, r reply) error {
 		} else if text := outputText(r.Output); text != "" && text != "null" {
 			fmt.Fprintln(w, text)
 		}
-		fmt.Fprintf(c.Root().ErrWriter, "slot %d · %s · computed by %s\n", r.Slot, r.Finality, r.Unit)
+		line := fmt.Sprintf("slot %d · %s · computed by %s", r.Slot, r.Finality, r.Unit)
+		if r.why != "" {
+			line += " (" + plain(r.why) + ")"
+		}
+		fmt.Fprintf(c.Root().ErrWriter, "%s · price %s\n", line, r.Price)
 	})
 	if err == nil && r.Error != nil {
 		return errSilent
@@ -222,11 +267,23 @@ func printHop(c *cli.Command, h units.Hop) error {
 	if h.Took > 0 {
 		line += fmt.Sprintf("  %.1f ms", float64(h.Took.Microseconds())/1000)
 	}
+	line += boughtText(h)
 	if h.Note != "" {
 		line += "  (" + oneLine(plain(h.Note)) + ")"
 	}
 	_, err := fmt.Fprintln(c.Root().ErrWriter, line)
 	return err
+}
+
+// boughtText is what a hop cost, and why that unit did it.
+func boughtText(h units.Hop) (line string) {
+	if h.Price != "" {
+		line = "  price " + plain(h.Price)
+	}
+	if h.Why != "" {
+		line += "  " + oneLine(plain(h.Why))
+	}
+	return line
 }
 
 func short(id string) string { return id[:min(8, len(id))] }
@@ -239,12 +296,12 @@ func newAnchor() []byte {
 	return b
 }
 
-func parseTags(list []string) (ao.Tags, error) {
+func parseTags(flag string, list []string) (ao.Tags, error) {
 	var out ao.Tags
 	for _, s := range list {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" || value == "" {
-			return nil, misuse("--tag %q: write NAME=VALUE", s)
+			return nil, misuse("--%s %q: write NAME=VALUE", flag, s)
 		}
 		out = append(out, ao.Tag{Name: name, Value: value})
 	}
@@ -260,8 +317,13 @@ func dataArg(c *cli.Command, i int) ([]byte, error) {
 	case path == "":
 		return []byte(c.Args().Get(i)), nil
 	}
-	f := c.Root().Reader
-	if path != "-" {
+	return readData(path, c.Root().Reader)
+}
+
+// readData is what a file holds, or - standard input, at most one item's worth.
+func readData(path string, in io.Reader) ([]byte, error) {
+	f := in
+	if path != "-" || in == nil {
 		file, err := os.Open(path)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, bare(err))

@@ -164,6 +164,9 @@ func printReport(c *cli.Command, r cu.Report) error {
 		for _, d := range r.Disputed {
 			fmt.Fprintf(w, "disputed slot %d by %s: ours %s, theirs %s\n", d.Slot, d.Unit, short(d.Ours), short(d.Theirs))
 		}
+		if r.Unread {
+			fmt.Fprintln(w, "unread   more batches of claims by strangers than are read: name a --unit to have its own read first")
+		}
 		fmt.Fprintf(w, "%s\n", word)
 	})
 	if err == nil && !r.OK {

@@ -19,7 +19,7 @@ func floorOf(pkg string) (floor int, known bool) {
 		return 3, true
 	case "units/su", "units/cu", "units/mu", "units/remote", "units/unitstest", "internal/gateway":
 		return 4, true
-	case "internal/node":
+	case "internal/node", "internal/trial":
 		return 5, true
 	case "simnet":
 		return 6, true
@@ -32,7 +32,7 @@ func floorOf(pkg string) (floor int, known bool) {
 // outside tells whether a package stands outside the house: the tests and measurements of the house itself, and the guest
 // program that runs inside a virtual machine. Nothing imports them.
 func outside(pkg string) bool {
-	return within(pkg, "internal/archtest") || within(pkg, "internal/e2e") || within(pkg, "internal/bench") || within(pkg, "wasmvm/guest")
+	return within(pkg, "internal/archtest") || within(pkg, "internal/e2e") || within(pkg, "internal/bench") || within(pkg, "internal/crash") || within(pkg, "wasmvm/guest")
 }
 
 func checkFloor(all []*Source) []Finding {

@@ -29,7 +29,11 @@ func rows() []row {
 		{"store", storeRows},
 		{"su", suRows},
 		{"cu", cuRows},
+		{"idle", idleRows},
 		{"push", pushRows},
+		{"flood", floodRows},
+		{"bundler", bundlerRows},
+		{"market", marketRows},
 	}
 }
 

@@ -25,11 +25,6 @@ func cpuTime() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-func wallTime() clock {
-	began := time.Now()
-	return func() time.Duration { return time.Since(began) }
-}
-
 // pair is a hot path and its primitive, to be run by turns. ours and primitive prepare n operations.
 type pair struct {
 	rounds, n       int

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"strings"
@@ -11,6 +13,10 @@ import (
 	wt "github.com/bytecodealliance/wasmtime-go/v44"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/klauspost/compress/zstd"
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 )
 
@@ -58,6 +64,52 @@ func writeSynced(f *os.File, record []byte) {
 	if err := syscall.Fdatasync(int(f.Fd())); err != nil {
 		panic(err)
 	}
+}
+
+// roundTrips is a call to and fro between two libp2p hosts on this machine: a stream of its own, a record each way, the
+// end.
+func roundTrips(size int) (trip func(record []byte), hangUp func()) {
+	hosts := [2]host.Host{}
+	for i, listen := range []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/udp/0/quic-v1"} {
+		h, err := libp2p.New(libp2p.ListenAddrStrings(listen), libp2p.DisableMetrics(), libp2p.DisableRelay())
+		if err != nil {
+			panic(err)
+		}
+		hosts[i] = h
+	}
+	hosts[1].SetStreamHandler("/echo", func(s network.Stream) {
+		buf := make([]byte, size)
+		if _, err := io.ReadFull(s, buf); err != nil {
+			_ = s.Reset()
+			return
+		}
+		if _, err := s.Write(buf); err == nil {
+			_ = s.Close()
+		}
+	})
+	ctx := context.Background()
+	err := hosts[0].Connect(ctx, peer.AddrInfo{ID: hosts[1].ID(), Addrs: hosts[1].Addrs()})
+	if err != nil {
+		panic(err)
+	}
+	buf := make([]byte, size)
+	return func(record []byte) {
+			s, err := hosts[0].NewStream(ctx, hosts[1].ID(), "/echo")
+			if err != nil {
+				panic(err)
+			}
+			if _, err := s.Write(record); err != nil {
+				panic(err)
+			}
+			if _, err := io.ReadFull(s, buf); err != nil {
+				panic(err)
+			}
+			_ = s.Close()
+		}, func() {
+			for _, h := range hosts {
+				_ = h.Close()
+			}
+		}
 }
 
 // openEngine is the storage engine by itself.

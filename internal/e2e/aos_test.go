@@ -50,6 +50,7 @@ func digest(b []byte) string {
 
 // TestRealAOS: a devnet whose processes run an unchanged aos module.
 func TestRealAOS(t *testing.T) {
+	t.Parallel()
 	home := filepath.Join(t.TempDir(), "devnet")
 	devnet(t, home, "--module", aosModule(t))
 	alice := must[spawned](t, "spawn", "--home", home, "--name", "alice").Process

@@ -16,7 +16,7 @@ import (
 // TestCommandsOnDevnet uses every client command as a newcomer would, against a devnet of its own.
 func TestCommandsOnDevnet(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "net")
-	d, net := devnet(t, home)
+	d, net := devnet(t, home, "--prices", "2,3", "--seed", "7")
 	at := func(args ...string) []string { return append(args, "--home", home) }
 
 	// spawn, eval, result by slot and by message.
@@ -35,6 +35,8 @@ func TestCommandsOnDevnet(t *testing.T) {
 	if o := try(t, at("eval", p, "return X")...); o.code != 0 || o.stdout != "40\n" {
 		t.Errorf("eval as text: exit %d, %q, %s", o.code, o.stdout, o.stderr)
 	}
+
+	useMarket(t, at, p, net)
 
 	// An error of the code is a result: printed, and exit code 1.
 	if o := try(t, at("eval", p, "return 1 +")...); o.code != 1 || !strings.HasPrefix(o.stdout, "Error: ") {
@@ -81,8 +83,11 @@ func TestCommandsOnDevnet(t *testing.T) {
 	if len(peers) != 2 {
 		t.Errorf("peers --role cu: %+v", peers)
 	}
-	if o := try(t, at("status")...); o.code != 0 || count(o.stdout, "\n") != len(net.Peers) {
-		t.Errorf("status: exit %d, %s%s", o.code, o.stdout, o.stderr)
+	o := try(t, at("status")...)
+	for _, p := range net.Peers {
+		if o.code != 0 || count("\n"+o.stdout, "\n"+p.Name+"  ") != 1 || count(o.stdout, p.ID) != 1 {
+			t.Errorf("status does not tell of %s once: exit %d, %s%s", p.Name, o.code, o.stdout, o.stderr)
+		}
 	}
 	var states []struct {
 		Slot        uint64
@@ -98,7 +103,7 @@ func TestCommandsOnDevnet(t *testing.T) {
 	if !r.OK || r.Slots != uint64(len(log)) || r.Claimed != r.Slots || len(states) == 0 || r.StateDigest != states[0].StateDigest {
 		t.Errorf("verify: %+v, want the state %+v of %d slots", r, states, len(log))
 	}
-	o := try(t, at("result", p, "9999", "--timeout", "5s", "--json")...)
+	o = try(t, at("result", p, "9999", "--timeout", "5s", "--json")...)
 	if o.code != 1 || count(o.stderr, "\n") != 1 || !strings.Contains(o.stdout, `"refusal":{"hop":"log","code":"not-yet"`) {
 		t.Errorf("result of a slot to come: exit %d, %s%s", o.code, o.stdout, o.stderr)
 	}

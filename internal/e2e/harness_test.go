@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -178,6 +179,9 @@ func awaitDevnet(t *testing.T, d *daemon, home string) devnetFile {
 	return f
 }
 
+// bases are the ports that tests under way, of which some run side by side, were given by freePorts.
+var bases sync.Map
+
 // freePorts is a port whose followers are likely to be free as well.
 func freePorts(t *testing.T) int {
 	t.Helper()
@@ -189,6 +193,12 @@ func freePorts(t *testing.T) int {
 		base := l.Addr().(*net.TCPAddr).Port
 		l.Close()
 		if base > 60000 {
+			continue
+		}
+		if _, given := bases.LoadOrStore(base/20, true); given { // nor the next twenty, which this range may reach into
+			continue
+		}
+		if _, given := bases.LoadOrStore(base/20+1, true); given {
 			continue
 		}
 		free := true
@@ -219,8 +229,8 @@ type (
 		Hops                                            []hop
 	}
 	hop struct {
-		Hop, Peer, Process, Message, Digest, Note string
-		Slot                                      uint64
+		Hop, Peer, Process, Message, Digest, Note, Price, Why string
+		Slot                                                  uint64
 	}
 	report struct {
 		Process, StateDigest, Reason string

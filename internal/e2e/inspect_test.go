@@ -31,6 +31,7 @@ const (
 // TestInspectHostileFiles looks at files that were made to harm. They are written by another process: what this one
 // holds when it starts the command would count as the command's memory.
 func TestInspectHostileFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestWriteHostileFiles$")
 	write.Env = append(os.Environ(), hostileFolder+"="+dir)

@@ -13,6 +13,7 @@ import (
 // TestStrangerPushesFirst: a stranger's copy of a public outbox reaches the target before the messenger's. It takes no
 // effect; the trusted one does, once, however often it is pushed.
 func TestStrangerPushesFirst(t *testing.T) {
+	t.Parallel()
 	home := filepath.Join(t.TempDir(), "devnet")
 	_, net := devnet(t, home)
 	bob := must[spawned](t, "spawn", "--home", home, "--name", "bob").Process

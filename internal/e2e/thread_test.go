@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,6 +31,7 @@ func TestThreadOfProcesses(t *testing.T) {
 		t.Fatalf("--only gateway started %v", net.Peers)
 	}
 	var bootstrap []string
+	metrics := fmt.Sprintf("127.0.0.1:%d", freePorts(t)) // of the messenger, which chooses the computers
 	for _, u := range []struct{ name, role string }{{"su1", "su"}, {"cu1", "cu"}, {"cu2", "cu"}, {"mu1", "mu"}} {
 		home := filepath.Join(dir, u.name)
 		args := append([]string{
@@ -39,7 +41,11 @@ func TestThreadOfProcesses(t *testing.T) {
 		if o := try(t, append([]string{"init"}, args...)...); o.code != 0 {
 			t.Fatalf("init %s: %s", u.name, o.stderr)
 		}
-		start(t, u.name, "run", "--home", home, "--settle-age", "1s", "--settle-depth", "1")
+		run := []string{"run", "--home", home, "--settle-age", "1s", "--settle-depth", "1"}
+		if u.role == "mu" {
+			run = append(run, "--admin", metrics)
+		}
+		start(t, u.name, run...)
 		peer := filepath.Join(home, "peer.json")
 		until(t, peer, 30*time.Second, func() bool { _, err := os.Stat(peer); return err == nil })
 		if bootstrap == nil {
@@ -56,8 +62,12 @@ func TestThreadOfProcesses(t *testing.T) {
 		o := try(t, "peers", "--home", user, "--json")
 		return o.code == 0 && count(o.stdout, `"address"`) == 4
 	})
+	until(t, "the messenger knows both computers", 60*time.Second, func() bool {
+		_, body := get("http://" + metrics + "/metrics")
+		return strings.Contains(body, `aopeer_units_known{peer="mu1",role="cu"} 2`)
+	})
 	peers := converse(t, user)
-	if len(peers) < 4 {
+	if len(peers) < 4 { // two computers that ask the same share the processes
 		t.Fatalf("the hops name %d peers, want 4: %v", len(peers), peers)
 	}
 }
@@ -96,7 +106,7 @@ func TestDemo(t *testing.T) {
 	if o.code != 0 {
 		t.Fatalf("exit %d\n%s%s", o.code, o.stdout, o.stderr)
 	}
-	for _, want := range []string{"push ", "schedule ", "compute ", "settled on Arweave", "ok true"} {
+	for _, want := range []string{"push ", "schedule ", "compute ", "  price ", "named by the process", "settled on Arweave", "ok true"} {
 		if count(o.stdout, want) == 0 {
 			t.Errorf("the demo does not show %q:\n%s", want, o.stdout)
 		}

@@ -138,6 +138,7 @@ func fetch(t *testing.T, url string) []byte {
 // TestVerifyFindsEveryChange: from an empty home and a gateway alone, verify prints the digest that the computers
 // have; and with one byte of one settled item changed, whichever, it fails and names the slot.
 func TestVerifyFindsEveryChange(t *testing.T) {
+	t.Parallel()
 	home := filepath.Join(t.TempDir(), "devnet")
 	_, net := devnet(t, home)
 	process := must[spawned](t, "spawn", "--home", home).Process

@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -18,6 +16,7 @@ import (
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/market"
 	"github.com/aopeer/aopeer/p2p"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/remote"
@@ -29,6 +28,8 @@ type Client struct {
 	Devnet    *DevnetFile // if the home is a running devnet's
 	P2P       *p2p.Node
 	Mesh      *remote.Mesh
+	Market    *remote.Market
+	Taste     market.Taste // by which it buys
 	Directory *remote.Directory
 	Archive   arweave.Archive
 	Store     store.Store // in memory
@@ -43,7 +44,30 @@ type Client struct {
 
 // OpenClient joins the network of a home as a guest and waits until it knows units. The messages it sends are signed
 // by the home's wallet or, if there is none, by its unit key.
-func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err error) {
+func OpenClient(ctx context.Context, h Home, log *slog.Logger) (*Client, error) {
+	return OpenBuyer(ctx, h, nil, log)
+}
+
+// OpenBuyer is OpenClient for a guest that buys otherwise than the home's config says: given are settings by key.
+func OpenBuyer(ctx context.Context, h Home, given map[string]string, log *slog.Logger) (*Client, error) {
+	cfg, err := h.LoadConfig()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range Settings() {
+		if text, ok := given[s.Key]; ok {
+			if err := s.Set(&cfg, text); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.Key, err)
+			}
+		}
+	}
+	if err := cfg.Market.Validate(); err != nil {
+		return nil, err
+	}
+	return openClient(ctx, h, cfg, log)
+}
+
+func openClient(ctx context.Context, h Home, cfg Config, log *slog.Logger) (_ *Client, err error) {
 	c := &Client{log: log}
 	if c.Network, err = h.Network(); err != nil {
 		return nil, err
@@ -56,10 +80,6 @@ func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err e
 			bootstrap = append(bootstrap, p.Addrs...)
 		}
 	}
-	cfg, err := h.LoadConfig()
-	if err != nil {
-		return nil, err
-	}
 	bootstrap = append(bootstrap, cfg.Bootstrap...)
 	if p, err := h.LoadPeer(); err == nil {
 		bootstrap = append(bootstrap, p.Addrs...)
@@ -70,7 +90,7 @@ func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err e
 	if len(bootstrap) == 0 {
 		return nil, fmt.Errorf("no peer of network %s is known: is the devnet or the peer of %s running?", c.Network.ID, h)
 	}
-	if err := c.openSigner(h, cfg); err != nil {
+	if c.Signer, c.Address, err = h.signer(h.wallet(cfg)); err != nil {
 		return nil, err
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -82,7 +102,7 @@ func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err e
 	}); err != nil {
 		return nil, err
 	}
-	reader, err := arweave.NewClient(arweave.ClientConfig{Gateways: gateways})
+	reader, err := arweave.NewClient(arweave.ClientConfig{Gateways: gateways, BlockTime: c.Network.blockTime()})
 	if err != nil {
 		return nil, err
 	}
@@ -92,26 +112,26 @@ func OpenClient(ctx context.Context, h Home, log *slog.Logger) (_ *Client, err e
 	if c.Mesh, err = remote.NewMesh(c.P2P, c.Network.ID, c.Guest, "", nil, log); err != nil {
 		return nil, err
 	}
-	c.Directory = remote.NewDirectory(c.Network.ID, Address(key), c.P2P, c.Mesh, c.Archive, c.Store, log)
-	return c, c.start(ctx, bootstrap)
-}
-
-// openSigner picks the key that signs the user's messages.
-func (c *Client) openSigner(h Home, cfg Config) error {
-	w, err := arweave.LoadWallet(h.wallet(cfg))
-	switch {
-	case err == nil:
-		c.Signer, c.Address = w.Signer(), w.Address()
-		return nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	key, err := h.LoadKey()
+	buyer, err := cfg.Market.buyer()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.Signer, c.Address = ans104.NewEd25519Signer(key), Address(key)
-	return nil
+	c.Taste = buyer.Taste
+	if c.Market, err = remote.NewMarket(remote.MarketConfig{
+		Network: c.Network.ID, Node: c.P2P, Signer: c.Guest, Store: c.Store, Buyer: buyer, Log: log,
+	}); err != nil {
+		return nil, err
+	}
+	c.Directory = remote.NewDirectory(c.Network.ID, Address(key), c.P2P, c.Mesh, c.Archive, c.Store, log)
+	c.Directory.SetMarket(c.Market)
+	away, err := remote.NewElsewhere(remote.ElsewhereConfig{
+		Archive: c.Archive, URL: cfg.Elsewhere.URL, Private: cfg.Elsewhere.Private || c.Devnet != nil,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("elsewhere.url: %w", err)
+	}
+	c.Directory.SetElsewhere(away)
+	return c, c.start(ctx, bootstrap)
 }
 
 // start connects to the first peer that answers and takes over what units it knows.
@@ -124,6 +144,7 @@ func (c *Client) start(ctx context.Context, bootstrap []string) error {
 		return fmt.Errorf("start guest: %w", err)
 	}
 	c.done.Go(func() { _ = c.Mesh.Run(life) })
+	c.done.Go(func() { _ = c.Market.Run(life) })
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	if err := c.meet(ctx, bootstrap); err != nil {
@@ -154,7 +175,7 @@ func (c *Client) meet(ctx context.Context, bootstrap []string) error {
 				continue
 			}
 			asked[p.ID] = true
-			if c.Mesh.Pull(ctx, p.ID) == nil && len(c.Mesh.Roster.With("")) > 0 {
+			if c.Mesh.Pull(ctx, p.ID) == nil && len(c.Mesh.Roster.With("")) > 0 && c.Market.Pull(ctx, p.ID) == nil {
 				return nil
 			}
 		}
@@ -214,6 +235,28 @@ func (c *Client) Defaults() Genesis {
 		g.Authority = us[0].Address
 	}
 	return g
+}
+
+// Choose is Defaults with what the market would choose now for these roles: the scheduler, the messenger to trust. Where
+// nobody offers, the defaults stay. Errors: over-the-cap, no-offer.
+func (c *Client) Choose(roles ...market.Role) (Genesis, error) {
+	g := c.Defaults()
+	for _, role := range roles {
+		if len(c.Market.Offers(role)) == 0 {
+			continue
+		}
+		unit, _, err := c.Market.Pick(role)
+		if err != nil {
+			return g, err
+		}
+		switch role {
+		case market.Scheduler:
+			g.Scheduler = unit.String()
+		case market.Messenger:
+			g.Authority = unit.String()
+		}
+	}
+	return g, nil
 }
 
 // Finality is how final a slot is (§5.3): acked by its scheduler, or settled(k) on Arweave, both the assignment and

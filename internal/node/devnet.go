@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/aopeer/aopeer/ao"
@@ -28,38 +29,35 @@ import (
 
 // DevnetConfig is a whole network on one machine.
 type DevnetConfig struct {
-	PortBase   int    // the gateway's port; peers listen on PortBase+10 and up. 0 takes free ports
-	Schedulers int    // how many of each unit; 1, 2 and 1 by default
-	Computers  int    //
-	Messengers int    //
-	Module     string // wasm file to publish as the default module; empty is the embedded one
-	OnlyGate   bool   // serve Arweave alone: the units run as processes of their own
+	PortBase   int             // the gateway's port; mu, su and cu answer over HTTP on 2, 3 and 4 above it, peers listen from 10 above on. 0 takes free ports
+	Schedulers int             // how many of each unit; 1, 2 and 1 by default
+	Computers  int             //
+	Messengers int             //
+	Prices     []uint64        // of a result of each computer; one is for all, none is free
+	Delays     []time.Duration // by which the units of each computer's peer answer others later; one is for all
+	Seed       uint64          // of every draw on the market; 0 draws one
+	Module     string          // wasm file to publish as the default module; empty is the embedded one
+	OnlyGate   bool            // serve Arweave alone: the units run as processes of their own
+	Admin      string          // HOST:PORT of the metrics of all peers; empty is off
+	Public     bool            // let Admin be other than loopback
+	Faults     bool            // let the gateway's /faults and /reorganise spoil it, for tests
 	Log        *slog.Logger
-	Progress   func(format string, args ...any) // told of each step; nil is silent
+	// Parts gives a unit parts to be built from, so that a test can look into them; nil gives none.
+	Parts    func(role string, home Home) (Parts, error)
+	Progress func(format string, args ...any) // told of each step; nil is silent
+
+	native wasmvm.Native // set by tests: the default module, which takes no compiling
 }
 
 // blockEvery is short, so that everything is settled within ten seconds.
 const blockEvery = time.Second
 
-// DevnetFile is devnet.json: where everything is, for clients and tests.
-type DevnetFile struct {
-	Gateway   string       `json:"gateway"`
-	Wallet    string       `json:"wallet"`
-	Module    string       `json:"module"`
-	Scheduler string       `json:"scheduler"`
-	Authority string       `json:"authority"`
-	Network   string       `json:"network"` // the signed network file
-	Peers     []DevnetPeer `json:"peers"`
-}
+// devnetBlocks is the shortest time between two blocks that a peer of a devnet believes: tests mine many at once.
+const devnetBlocks = time.Millisecond
 
-// DevnetPeer is one unit of a devnet.
-type DevnetPeer struct {
-	Name    string   `json:"name"`
-	Role    string   `json:"role"`
-	ID      string   `json:"id"`
-	Address string   `json:"address"`
-	Addrs   []string `json:"addrs"`
-}
+// drainDevnet is how long the peers of a devnet finish what they have acknowledged. With bundles that are closed at
+// once it takes a moment, unless something hangs.
+const drainDevnet = 5 * time.Second
 
 // Devnet is an embedded Arweave and the units on it, each a separate libp2p host.
 type Devnet struct {
@@ -70,9 +68,13 @@ type Devnet struct {
 	nodes   []*Node
 	file    DevnetFile
 	listen  net.Listener
+	admin   *admin
 	machine *wasmvm.Host // one for all computers: a machine holds no process, only compiled code
 	closes  []func() error
 	ready   chan struct{}
+
+	lock sync.Mutex // owns nodes once Run has begun, and left
+	left Left
 }
 
 // NewDevnet opens a devnet's folder, or makes it: wallet, keys, chain and peers. Run or Close it.
@@ -84,6 +86,12 @@ func NewDevnet(h Home, cfg DevnetConfig) (_ *Devnet, err error) {
 		cfg.Progress = func(string, ...any) {}
 	}
 	d := &Devnet{cfg: cfg, home: h, ready: make(chan struct{})}
+	if cfg.Admin != "" {
+		d.admin = &admin{listen: cfg.Admin, public: cfg.Public, registry: NewRegistry(), notReady: d.notReady}
+		if err := (AdminConfig{Listen: cfg.Admin, Public: cfg.Public}).Validate(); err != nil {
+			return nil, err
+		}
+	}
 	defer func() {
 		if err != nil {
 			_ = d.Close() // what went wrong first is what counts
@@ -110,7 +118,7 @@ func NewDevnet(h Home, cfg DevnetConfig) (_ *Devnet, err error) {
 	if err := d.publish(); err != nil {
 		return nil, err
 	}
-	if d.machine, err = wasmvm.NewHost(wasmvm.Config{CacheDir: h.cache(), Log: cfg.Log}); err != nil {
+	if d.machine, err = wasmvm.NewHost(wasmvm.Config{CacheDir: h.cache(), Natives: d.natives(), Log: cfg.Log}); err != nil {
 		return nil, err
 	}
 	d.closes = append(d.closes, d.machine.Close)
@@ -136,7 +144,9 @@ func (d *Devnet) openChain() error {
 	if err != nil {
 		return err
 	}
-	if d.chain, err = devnet.New(devnet.Config{Store: st, Wallet: d.wallet, BlockEvery: blockEvery, Log: d.cfg.Log}); err != nil {
+	if d.chain, err = devnet.New(devnet.Config{
+		Store: st, Wallet: d.wallet, BlockEvery: blockEvery, AllowFaults: d.cfg.Faults, Log: d.cfg.Log,
+	}); err != nil {
 		return err
 	}
 	d.closes = append(d.closes, d.chain.Close)
@@ -149,6 +159,16 @@ func (d *Devnet) openChain() error {
 	return nil
 }
 
+// nativeName is the name of a test's own module.
+const nativeName = "test@1"
+
+func (d *Devnet) natives() map[string]wasmvm.Native {
+	if d.cfg.native == nil {
+		return nil
+	}
+	return map[string]wasmvm.Native{nativeName: d.cfg.native}
+}
+
 // publish puts the default module on Arweave, once for each content.
 func (d *Devnet) publish() error {
 	code, format, memory := wasmvm.DefaultModule(), wasmvm.FormatDefault, "64-mb"
@@ -157,7 +177,13 @@ func (d *Devnet) publish() error {
 		if code, err = readBounded(d.cfg.Module, 256<<20); err != nil {
 			return fmt.Errorf("read module: %w", err)
 		}
-		format, memory = wasmvm.FormatAOS, "1-gb"
+		if format, err = wasmvm.FormatOf(code); err != nil {
+			return fmt.Errorf("read module %s: %w", d.cfg.Module, err)
+		}
+		memory = "1-gb"
+	}
+	if d.cfg.native != nil {
+		code, format = []byte(nativeName), wasmvm.FormatNative
 	}
 	sum := sha256.Sum256(code)
 	record := filepath.Join(string(d.home), "module-"+hex.EncodeToString(sum[:8])+".id")
@@ -186,7 +212,7 @@ func (d *Devnet) openPeers() error {
 		return err
 	}
 	id := sha256.Sum256(key.Public().(ed25519.PublicKey))
-	network := Network{ID: "devnet-" + hex.EncodeToString(id[:4]), Gateways: []string{d.file.Gateway}}
+	network := Network{ID: "devnet-" + hex.EncodeToString(id[:4]), Gateways: []string{d.file.Gateway}, BlockTime: Duration(devnetBlocks)}
 	var peers []devnetUnit
 	if !d.cfg.OnlyGate {
 		if peers, err = d.units(); err != nil {
@@ -211,13 +237,31 @@ func (d *Devnet) openPeers() error {
 		}
 		cfg := DefaultConfig()
 		cfg.Name, cfg.Roles, cfg.Listen, cfg.Wallet = p.name, []string{p.role}, p.listen, d.file.Wallet
-		cfg.Settle = SettleConfig{MaxAge: Duration(time.Second), Depth: 1, Poll: Duration(500 * time.Millisecond)}
+		cfg.Settle.MaxAge, cfg.Settle.Depth, cfg.Settle.Poll = Duration(time.Second), 1, Duration(500*time.Millisecond)
 		cfg.Compute.ClaimAge = Duration(time.Second)
-		var parts Parts
-		if p.role == remote.RoleComputer {
-			parts.Machine = d.machine
+		cfg.Drain, cfg.Elsewhere.Private = Duration(drainDevnet), true
+		if p.number == 0 {
+			d.serveHTTP(&cfg.HTTP, p.role)
 		}
-		n, err := New(p.home, cfg, parts, d.cfg.Log.With("peer", p.name))
+		var parts Parts
+		if d.cfg.Parts != nil {
+			if parts, err = d.cfg.Parts(p.role, p.home); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+		if d.admin != nil {
+			parts.Registry = d.admin.registry
+		}
+		if p.role == remote.RoleComputer {
+			cfg.Market.CUBase, parts.Delay = ofEach(d.cfg.Prices, p.number), ofEach(d.cfg.Delays, p.number)
+			if parts.Machine == nil {
+				parts.Machine = d.machine
+			}
+		}
+		if d.cfg.Seed != 0 {
+			parts.Seed = d.cfg.Seed + uint64(len(d.nodes)) // each its own
+		}
+		n, err := New(p.home, cfg, parts, d.cfg.Log.With("unit", p.name))
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
@@ -226,9 +270,21 @@ func (d *Devnet) openPeers() error {
 	return nil
 }
 
+// ofEach is the i-th of a list, or the only one.
+func ofEach[T any](list []T, i int) (out T) {
+	switch {
+	case len(list) == 1:
+		return list[0]
+	case i < len(list):
+		return list[i]
+	}
+	return out
+}
+
 // devnetUnit is a unit that is to be built.
 type devnetUnit struct {
 	name, role string
+	number     int // among those of its role, from 0
 	home       Home
 	listen     []string
 	addr       string
@@ -245,7 +301,7 @@ func (d *Devnet) units() ([]devnetUnit, error) {
 	} {
 		for i := 1; i <= max(1, r.count); i++ {
 			name := r.role + strconv.Itoa(i)
-			out = append(out, devnetUnit{name: name, role: r.role, home: Home(filepath.Join(string(d.home), "peers", name))})
+			out = append(out, devnetUnit{name: name, role: r.role, number: i - 1, home: Home(filepath.Join(string(d.home), "peers", name))})
 		}
 	}
 	ports, err := d.ports(len(out))
@@ -287,7 +343,7 @@ func (d *Devnet) ports(n int) (ports []int, err error) {
 	}()
 	for tries := 0; len(ports) < n; tries++ {
 		if d.cfg.PortBase > 0 {
-			ports = append(ports, d.cfg.PortBase+10+len(ports))
+			ports = append(ports, d.cfg.PortBase+PortPeers+len(ports))
 			continue
 		}
 		tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -324,7 +380,7 @@ func (d *Devnet) Run(ctx context.Context) error {
 		Handler: d.chain, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute, WriteTimeout: 5 * time.Minute,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
 	}
-	failed := make(chan error, 2+len(d.nodes))
+	failed := make(chan error, 3+len(d.nodes))
 	gate := make(chan struct{}, 2)
 	go func() {
 		if err := d.chain.Run(gateCtx); err != nil && gateCtx.Err() == nil {
@@ -337,6 +393,16 @@ func (d *Devnet) Run(ctx context.Context) error {
 			failed <- fmt.Errorf("gateway: %w", err)
 		}
 		gate <- struct{}{}
+	}()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if d.admin == nil {
+			return
+		}
+		if err := d.admin.Run(gateCtx); err != nil && gateCtx.Err() == nil {
+			failed <- err
+		}
 	}()
 	peerCtx, stopPeers := context.WithCancel(ctx)
 	defer stopPeers()
@@ -364,7 +430,12 @@ func (d *Devnet) Run(ctx context.Context) error {
 	for range d.nodes {
 		<-peers
 	}
+	d.lock.Lock()
+	for _, n := range d.nodes {
+		d.left = d.left.plus(n.Left())
+	}
 	d.nodes = nil
+	d.lock.Unlock()
 	shut, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if server.Shutdown(shut) != nil {
@@ -373,10 +444,11 @@ func (d *Devnet) Run(ctx context.Context) error {
 	stopGate()
 	<-gate
 	<-gate
+	<-watched
 	return errors.Join(err, d.Close())
 }
 
-// await writes devnet.json once every peer knows every other.
+// await writes devnet.json once every peer knows every other and what it offers.
 func (d *Devnet) await(ctx context.Context) error {
 	for _, n := range d.nodes {
 		select {
@@ -387,7 +459,7 @@ func (d *Devnet) await(ctx context.Context) error {
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for slices.ContainsFunc(d.nodes, func(n *Node) bool { return len(n.mesh.Roster.With("")) < len(d.nodes) }) {
+	for slices.ContainsFunc(d.nodes, func(n *Node) bool { return !n.knows(len(d.nodes)) }) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -396,6 +468,12 @@ func (d *Devnet) await(ctx context.Context) error {
 	}
 	for _, n := range d.nodes {
 		p := n.Peer()
+		d.file.note(p)
+		if p.HTTP[remote.RoleScheduler] != "" {
+			if err := d.publishLocation(ctx, n); err != nil {
+				return err
+			}
+		}
 		d.file.Peers = append(d.file.Peers, DevnetPeer{Name: p.Name, Role: p.Roles[0], ID: p.ID, Address: p.Address, Addrs: p.Addrs})
 	}
 	if err := writeJSON(d.home.devnet(), d.file); err != nil {
@@ -403,6 +481,51 @@ func (d *Devnet) await(ctx context.Context) error {
 	}
 	close(d.ready)
 	return nil
+}
+
+// knows says whether the peer has heard of that many units, each with one role, and of their offers, of which none is what a
+// former run said when it closed.
+func (n *Node) knows(units int) bool {
+	offers := 0
+	for _, r := range soldRoles() {
+		for _, o := range n.market.Offers(r) {
+			if o.Terms().Capacity > 0 {
+				offers++
+			}
+		}
+	}
+	return len(n.mesh.Roster.With("")) >= units && offers >= units
+}
+
+// Hurry ends the draining of the peers, see Node.Hurry.
+func (d *Devnet) Hurry() {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	for _, n := range d.nodes {
+		n.Hurry()
+	}
+}
+
+// Left is what the peers had still to do when Run ended.
+func (d *Devnet) Left() Left {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	return d.left
+}
+
+// Admin is the address of the metrics, "" if there is none.
+func (d *Devnet) Admin() string { return d.admin.Addr() }
+
+// notReady is why the devnet is not ready as a whole, or "".
+func (d *Devnet) notReady() string {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	for _, n := range d.nodes {
+		if why := n.notReady(); why != "" {
+			return n.cfg.Name + ": " + why
+		}
+	}
+	return ""
 }
 
 // Ready is closed when devnet.json is written.
@@ -422,14 +545,4 @@ func (d *Devnet) Close() error {
 	}
 	d.nodes, d.closes = nil, nil
 	return errors.Join(errs...)
-}
-
-// LoadDevnet reads devnet.json of a running devnet.
-func (h Home) LoadDevnet() (DevnetFile, error) {
-	var f DevnetFile
-	raw, err := readBounded(h.devnet(), 1<<20)
-	if err != nil {
-		return f, err
-	}
-	return f, unmarshalFile(h.devnet(), raw, &f)
 }

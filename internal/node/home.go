@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
@@ -13,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -49,6 +46,9 @@ func (h Home) wallet(cfg Config) string {
 
 // Peer is the file that a running peer keeps with its ID and addresses.
 func (h Home) Peer() string { return filepath.Join(string(h), "peer.json") }
+
+// History is the file that keeps what was typed in consoles.
+func (h Home) History() string { return filepath.Join(string(h), "console.history") }
 
 // Make creates the folder, private.
 func (h Home) Make() error {
@@ -114,37 +114,6 @@ func Address(key ed25519.PrivateKey) string {
 	return a
 }
 
-// LoadConfig reads config.toml; a home without one has the defaults. Unknown keys are refused, because they are
-// misspelt ones.
-func (h Home) LoadConfig() (Config, error) {
-	cfg := DefaultConfig()
-	raw, err := readBounded(h.config(), 1<<20)
-	if errors.Is(err, fs.ErrNotExist) {
-		return cfg, nil
-	}
-	if err != nil {
-		return cfg, fmt.Errorf("read config: %w", err)
-	}
-	dec := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
-	if err := dec.Decode(&cfg); err != nil {
-		var strict *toml.StrictMissingError
-		if errors.As(err, &strict) {
-			return cfg, fmt.Errorf("config %s: unknown setting:\n%s", h.config(), strict.String())
-		}
-		return cfg, fmt.Errorf("config %s: %w", h.config(), err)
-	}
-	return cfg, nil
-}
-
-// SaveConfig writes config.toml.
-func (h Home) SaveConfig(cfg Config) error {
-	b, err := toml.Marshal(cfg)
-	if err != nil {
-		return fmt.Errorf("write config: %w", err)
-	}
-	return writeFile(h.config(), b, 0o600)
-}
-
 // Network is the network that the home has joined.
 func (h Home) Network() (Network, error) {
 	n, err := LoadNetwork(h.network())
@@ -206,6 +175,39 @@ func peerID(key ed25519.PrivateKey) (string, error) {
 		return "", err
 	}
 	return id.String(), nil
+}
+
+// Signer is the key that signs a user's messages, and its address: the wallet in that file or, if none is named, the one of
+// the home's config or, if there is none, the unit key.
+func (h Home) Signer(wallet string) (ans104.Signer, string, error) {
+	if wallet != "" {
+		w, err := arweave.LoadWallet(wallet)
+		if err != nil {
+			return nil, "", err
+		}
+		return w.Signer(), w.Address(), nil
+	}
+	cfg, err := h.LoadConfig()
+	if err != nil {
+		return nil, "", err
+	}
+	return h.signer(h.wallet(cfg))
+}
+
+// signer is that wallet or, if there is none, the unit key.
+func (h Home) signer(wallet string) (ans104.Signer, string, error) {
+	w, err := arweave.LoadWallet(wallet)
+	switch {
+	case err == nil:
+		return w.Signer(), w.Address(), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, "", err
+	}
+	key, err := h.LoadKey()
+	if err != nil {
+		return nil, "", err
+	}
+	return ans104.NewEd25519Signer(key), Address(key), nil
 }
 
 // Keys are the addresses of a home's keys; empty where there is none.

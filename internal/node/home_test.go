@@ -217,7 +217,11 @@ func TestNetworkFile(t *testing.T) {
 		"tags of another": {Data: []byte(`{"id":"node-test"}`), Tags: []ans104.Tag{{Name: "Type", Value: "Network"}, {Name: "Network", Value: "x"}}},
 		"no tags":         {Data: []byte(`{"id":"node-test"}`)},
 		"no JSON":         {Data: []byte(`{`), Tags: []ans104.Tag{{Name: "Type", Value: "Network"}, {Name: "Network", Value: "x"}}},
-		"a bad name":      {Data: []byte(`{"id":"X/Y"}`), Tags: []ans104.Tag{{Name: "Type", Value: "Network"}, {Name: "Network", Value: "X/Y"}}},
+		"bootstrap, no ID": {
+			Data: []byte(`{"id":"node-test","bootstrap":["/ip4/192.0.2.1/tcp/4001"]}`),
+			Tags: []ans104.Tag{{Name: "Type", Value: "Network"}, {Name: "Network", Value: "node-test"}},
+		},
+		"a bad name": {Data: []byte(`{"id":"X/Y"}`), Tags: []ans104.Tag{{Name: "Type", Value: "Network"}, {Name: "Network", Value: "X/Y"}}},
 	} {
 		it, err := ans104.Sign(signer, f)
 		if err != nil {
@@ -226,6 +230,10 @@ func TestNetworkFile(t *testing.T) {
 		if _, err := ParseNetwork(it.Raw()); !errors.Is(err, ErrNetwork) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	fast := signed(t, func(n *Network) { n.BlockTime = Duration(time.Second) })
+	if n.blockTime() != arweaveBlocks || fast.blockTime() != time.Second {
+		t.Errorf("block times %v and %v", n.blockTime(), fast.blockTime())
 	}
 	if _, err := SignNetwork(signer, Network{ID: "Bad Name"}); err == nil {
 		t.Error("signed a network with a bad name")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -16,7 +17,9 @@ var ErrNetwork = errors.New("not a signed network file")
 
 const (
 	typeNetwork = "Network"
-	maxNetwork  = 64 << 10
+	// arweaveBlocks is the time between two blocks of Arweave itself.
+	arweaveBlocks = 2 * time.Minute
+	maxNetwork    = 64 << 10
 )
 
 // Network is what a peer must know to join: one signed file, the same for all. It is an ANS-104 item whose data is
@@ -25,6 +28,7 @@ type Network struct {
 	ID        string   `json:"id"`        // in every protocol ID, topic and claim
 	Bootstrap []string `json:"bootstrap"` // full multiaddrs of peers to meet the mesh through
 	Gateways  []string `json:"gateways"`  // URLs of Arweave gateways
+	BlockTime Duration `json:"blockTime"` // between two blocks of that Arweave; 0s is two minutes
 	Genesis   Genesis  `json:"genesis"`
 
 	raw   []byte
@@ -79,7 +83,18 @@ func ParseNetwork(raw []byte) (Network, error) {
 	if tags.Get("Type") != typeNetwork || tags.Get("Network") != n.ID || p2p.CheckNetwork(n.ID) != nil {
 		return Network{}, fmt.Errorf("%w: tags and content differ", ErrNetwork)
 	}
+	if err := p2p.CheckPeers(n.Bootstrap); err != nil {
+		return Network{}, fmt.Errorf("%w: bootstrap: %w", ErrNetwork, err)
+	}
 	return n, nil
+}
+
+// blockTime is by which the heights of gateways are judged.
+func (n Network) blockTime() time.Duration {
+	if n.BlockTime == 0 {
+		return arweaveBlocks
+	}
+	return time.Duration(n.BlockTime)
 }
 
 // LoadNetwork reads the file at path.

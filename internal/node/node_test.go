@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -377,6 +378,11 @@ func TestDevnetOnFreePorts(t *testing.T) {
 		if err != nil || len(f.Peers) != 4 || f.Gateway == "" || f.Module == "" || f.Scheduler != f.Peers[0].Address ||
 			f.Authority != f.Peers[3].Address {
 			t.Errorf("devnet.json says %+v, %v", f, err)
+		}
+		for i, url := range []string{f.MU, f.SU, f.CU} {
+			if code, text := fetch(t, "GET", url+"/status", ""); code != 200 || !strings.Contains(text, []string{"mu1", "su1", "cu1"}[i]) {
+				t.Errorf("%q: %d %s", url, code, text)
+			}
 		}
 		for i, p := range f.Peers {
 			if want := []string{"su1", "cu1", "cu2", "mu1"}[i]; p.Name != want || len(p.Addrs) == 0 {

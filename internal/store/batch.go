@@ -22,7 +22,17 @@ const (
 	verbAppend
 	verbPush
 	verbDone
+	verbRequire
+	verbPutView    // the name is a whole key of the engine
+	verbDeleteView // the same
 )
+
+func (v verb) String() string {
+	if v == verbRequire {
+		return "require length"
+	}
+	return "append"
+}
 
 // change is one intention: name is a key, a log or a queue, number an index or a sequence number.
 type change struct {
@@ -43,6 +53,11 @@ func (b *Batch) Append(log string, index uint64, record []byte) {
 	b.add(change{verb: verbAppend, name: log, number: index, value: record})
 }
 
+// Require refuses the batch unless a log has exactly that many records, counting those that the batch appended before.
+func (b *Batch) Require(log string, length uint64) {
+	b.add(change{verb: verbRequire, name: log, number: length})
+}
+
 // Push adds an entry at the end of a queue.
 func (b *Batch) Push(queue string, value []byte) {
 	b.add(change{verb: verbPush, name: queue, value: value})
@@ -56,7 +71,22 @@ func (b *Batch) Done(queue string, seq uint64) {
 // Len returns the number of intentions recorded.
 func (b *Batch) Len() int { return len(b.changes) }
 
+// onlyRemoves says whether the batch makes room and takes none.
+func (b *Batch) onlyRemoves() bool {
+	for i := range b.changes {
+		switch b.changes[i].verb {
+		case verbDelete, verbDone, verbRequire, verbDeleteView:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 func (b *Batch) add(c change) {
+	if b.changes == nil {
+		b.changes = make([]change, 0, 6)
+	}
 	b.changes = append(b.changes, c)
 	b.bytes += len(c.name) + len(c.value)
 }
@@ -66,14 +96,16 @@ func (b *Batch) check() error {
 	if b.bytes > MaxBatch {
 		return fmt.Errorf("check batch of %d bytes: %w", b.bytes, ErrTooLarge)
 	}
-	for _, c := range b.changes {
+	for i := range b.changes {
+		c := &b.changes[i]
 		if len(c.value) > MaxValue {
 			return fmt.Errorf("check value of %d bytes for %q: %w", len(c.value), c.name, ErrTooLarge)
 		}
 		var err error
-		if c.verb == verbPut || c.verb == verbDelete {
+		switch c.verb {
+		case verbPut, verbDelete, verbPutView, verbDeleteView:
 			err = checkKey(c.name)
-		} else {
+		default:
 			err = checkName(c.name)
 		}
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -52,6 +53,9 @@ func contract() map[string]func(*testing.T, Store) {
 		"append":            checkAppend,
 		"append atomic":     checkAppendAtomic,
 		"append concurrent": checkAppendConcurrent,
+		"require":           checkRequire,
+		"usage":             checkUsage,
+		"large files":       checkLargeFiles,
 		"range bytes":       checkRangeBytes,
 		"logs":              checkLogs,
 		"similar names":     checkSimilarNames,
@@ -660,3 +664,118 @@ func checkClosed(t *testing.T, s Store) {
 	wantErr(t, err, ErrClosed)
 	wantErr(t, batch.Commit(ctx), ErrClosed)
 }
+
+func checkRequire(t *testing.T, s Store) {
+	commit(t, s, func(b *Batch) { b.Require("new", 0); b.Append("l", 0, nil); b.Require("l", 1) })
+	for name, build := range map[string]func(*Batch){
+		"too short":           func(b *Batch) { b.Require("l", 2) },
+		"too long":            func(b *Batch) { b.Require("l", 0) },
+		"before the append":   func(b *Batch) { b.Require("l", 2); b.Append("l", 1, nil) },
+		"after the append":    func(b *Batch) { b.Append("l", 1, nil); b.Require("l", 1) },
+		"of another log":      func(b *Batch) { b.Append("l", 1, nil); b.Require("m", 1) },
+		"behind a good queue": func(b *Batch) { b.Push("q", nil); b.Put("k", nil); b.Require("l", 7) },
+	} {
+		var b Batch
+		build(&b)
+		if err := s.Commit(&b); !errors.Is(err, ErrNotNext) {
+			t.Errorf("%s: got %v, want ErrNotNext", name, err)
+		}
+	}
+	if n, err := s.Len("l"); n != 1 || err != nil {
+		t.Errorf("length %d, %v", n, err)
+	}
+	if q, err := s.Pending("q", 0, 0); len(q) != 0 || err != nil {
+		t.Errorf("%d entries, %v", len(q), err)
+	}
+	if _, err := s.Get("k"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a refused batch was written: %v", err)
+	}
+	commit(t, s, func(b *Batch) { b.Append("l", 1, nil); b.Require("l", 2); b.Append("l", 2, nil) })
+}
+
+func checkUsage(t *testing.T, s Store) {
+	commit(t, s, func(b *Batch) {
+		b.Put("keys/a", make([]byte, 100))
+		b.Put("keys/b", nil)
+		b.Append("logs/x", 0, make([]byte, 1000))
+		b.Append("logs/y", 0, nil)
+		b.Push("q", nil)
+	})
+	if err := s.PutFile("f/1", strings.NewReader("12345")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Datastore("dht").Put(context.Background(), datastore.NewKey("/x"), []byte("y")); err != nil {
+		t.Fatal(err)
+	}
+	u, err := s.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range u.Parts {
+		got = append(got, fmt.Sprintf("%s %s %d", p.Kind, p.Name, p.Count))
+		if p.Kind == "log" && p.Bytes < 1000 || p.Kind == "file" && p.Bytes != 5 {
+			t.Errorf("%+v", p)
+		}
+	}
+	if want := []string{"file f 1", "key keys 2", "log logs 2", "queue q 1", "view dht 1"}; !slices.Equal(got, want) {
+		t.Errorf("parts %q, want %q", got, want)
+	}
+	if u.Disk == 0 || u.Files != uint64(sizeOnDisk(5)) {
+		t.Errorf("%+v", u)
+	}
+	if err := s.Compact(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Get("keys/a"); err != nil || len(v) != 100 {
+		t.Errorf("after compacting: %d bytes, %v", len(v), err)
+	}
+}
+
+// checkLargeFiles reads files around the size of a checksum's block in every manner.
+func checkLargeFiles(t *testing.T, s Store) {
+	for _, n := range []int{0, 1, sumBlock - 1, sumBlock, sumBlock + 1, 3*sumBlock + 17} {
+		body := make([]byte, n)
+		for i := range body {
+			body[i] = byte(i ^ i>>8 ^ i>>16)
+		}
+		if err := s.PutFile("f", iotest.HalfReader(bytes.NewReader(body))); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.ListFiles("f")
+		if err != nil || len(list) != 1 || list[0].Size != int64(n) {
+			t.Errorf("%d bytes are listed as %v, %v", n, list, err)
+		}
+		f, err := s.OpenFile("f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Size() != int64(n) {
+			t.Errorf("size %d, want %d", f.Size(), n)
+		}
+		for _, step := range []int{1000, sumBlock, 1 << 20} {
+			var got []byte
+			for at := 0; at < n; at += step {
+				p := make([]byte, min(step, n-at))
+				if k, err := f.ReadAt(p, int64(at)); err != nil || k != len(p) {
+					t.Fatalf("%d of %d at %d: %v", k, len(p), at, err)
+				}
+				got = append(got, p...)
+			}
+			if !bytes.Equal(got, body) {
+				t.Errorf("%d bytes in steps of %d come back otherwise", n, step)
+			}
+		}
+		if _, err := f.ReadAt(make([]byte, 1), int64(n)); !errors.Is(err, io.EOF) {
+			t.Errorf("behind the end: %v", err)
+		}
+		if err := iotest.TestReader(f, body); err != nil && n < sumBlock {
+			t.Error(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func keyOf(s string) datastore.Key { return datastore.NewKey(s) }

@@ -49,8 +49,11 @@ func (d *database) PutFile(name string, r io.Reader) error {
 	}
 	defer d.gate.leave()
 	temp := d.fs.PathJoin(d.filesDir(), tempSign+strconv.FormatUint(d.temp.Add(1), 10))
-	if err := writeSynced(d.fs, temp, r); err != nil {
-		return fmt.Errorf("put file %s: %w", name, errors.Join(err, ignoreAbsent(d.fs.Remove(temp))))
+	if d.space.left() < d.space.min {
+		return fmt.Errorf("put file %s: %w", name, d.space.full())
+	}
+	if err := writeSynced(d.fs, temp, &summed{name: name, from: r}); err != nil {
+		return fmt.Errorf("put file %s: %w", name, errors.Join(noRoom(err), ignoreAbsent(d.fs.Remove(temp))))
 	}
 	if err := d.fs.Rename(temp, d.filePath(name)); err != nil {
 		return fmt.Errorf("put file %s: %w", name, errors.Join(err, ignoreAbsent(d.fs.Remove(temp))))
@@ -77,11 +80,11 @@ func (d *database) OpenFile(name string) (File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open file %s: %w", name, err)
 	}
-	info, err := f.Stat()
+	o, err := openSummed(f, name)
 	if err != nil {
 		return nil, fmt.Errorf("open file %s: %w", name, errors.Join(err, f.Close()))
 	}
-	return &openFile{File: f, size: info.Size()}, nil
+	return o, nil
 }
 
 // RemoveFile implements Store.
@@ -108,9 +111,17 @@ func (d *database) ListFiles(prefix string) ([]FileInfo, error) {
 		return nil, fmt.Errorf("list files %q: %w", prefix, err)
 	}
 	defer d.gate.leave()
-	onDisk, err := d.fs.List(d.filesDir())
+	out, err := d.listFiles(prefix)
 	if err != nil {
 		return nil, fmt.Errorf("list files %q: %w", prefix, err)
+	}
+	return out, nil
+}
+
+func (d *database) listFiles(prefix string) ([]FileInfo, error) {
+	onDisk, err := d.fs.List(d.filesDir())
+	if err != nil {
+		return nil, err
 	}
 	var out []FileInfo
 	for _, entry := range onDisk {
@@ -123,9 +134,10 @@ func (d *database) ListFiles(prefix string) ([]FileInfo, error) {
 			continue // removed since it was listed
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list files %q: %w", prefix, err)
+			return nil, err
 		}
-		out = append(out, FileInfo{Name: name, Size: info.Size()})
+		size, _ := sizeOfContent(info.Size()) // one that is damaged is listed all the same, for whoever removes it
+		out = append(out, FileInfo{Name: name, Size: size})
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	return out, nil
@@ -144,15 +156,6 @@ func (d *database) filesDir() string { return d.fs.PathJoin(d.dir, nameFiles) }
 func (d *database) filePath(name string) string {
 	return d.fs.PathJoin(d.filesDir(), strings.ReplaceAll(name, "/", diskSlash))
 }
-
-// openFile is a stored file with the size it had when opened; files are replaced, never changed.
-type openFile struct {
-	vfs.File
-	size int64
-}
-
-// Size implements File.
-func (f *openFile) Size() int64 { return f.size }
 
 // checkFileName admits relative slash-separated names without empty or dotted parts.
 func checkFileName(name string) error {

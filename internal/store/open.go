@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -20,7 +21,10 @@ import (
 )
 
 // stamp is the whole content of the format file. A store that changes its keys or layout changes the number.
-const stamp = "aopeer store 1\n"
+const stamp = "aopeer store 2\n"
+
+// stampBefore is what the version before wrote. Its logs keep their lengths elsewhere and its files have no checksums.
+const stampBefore = "aopeer store 1\n"
 
 // What a store's folder holds.
 const (
@@ -38,6 +42,14 @@ const defaultCache = 16 << 20
 // as its first writing, and small tables are merged more often.
 const memTable = 16 << 20
 
+// spillEvery is how long what was written stays in memory at most while writing goes on. A peer with little to do then needs
+// little memory, however long it runs, and has a minute of its journal to read when it starts again.
+const spillEvery = time.Minute
+
+// tableFile is how large the engine's files may become. With its own 2 MiB a log of a gigabyte would be five hundred files,
+// each with a descriptor and its index in memory.
+const tableFile = 16 << 20
+
 // filtered are the engine's levels with a filter on each. Most keys that are asked for are not there, because every new
 // message is looked up first; a filter answers that without reading a block.
 func filtered() (levels [7]pebble.LevelOptions) {
@@ -53,6 +65,8 @@ type Options struct {
 	Log *slog.Logger
 	// CacheBytes is the engine's cache of blocks read from disk; 0 means 16 MiB.
 	CacheBytes int64
+	// MinFree is what writers leave free on the disk, in bytes; 0 means 128 MiB.
+	MinFree uint64
 }
 
 // database is a Store on pebble, on whatever file system it was opened.
@@ -66,11 +80,18 @@ type database struct {
 
 	gate    gate
 	failure atomic.Pointer[error] // why the store is broken, nil while it is not
+	wedged  atomic.Bool           // the engine stopped with its locks held: it must not be asked again, not even to close
 	flights flights
+	numbers numbers
+	space   space
 	temp    atomic.Uint64 // numbers temporary files
+	commits atomic.Uint64 // synced writes so far
 
-	lock     sync.Mutex        // orders batches; held until a batch is in the journal, never while it is synced
-	counters map[string]uint64 // lengths of logs and last numbers of queues as of the last applied batch
+	lock    sync.Mutex // guards who leads and who waits; not held while anything is written
+	leading bool
+	waiting []*ticket
+
+	spilled time.Time // when the table in memory was written out last; the leader's
 }
 
 var _ Store = (*database)(nil)
@@ -100,8 +121,11 @@ func open(disk vfs.FS, dir string, opts Options) (_ *database, err error) {
 	if err := makeFolder(disk, dir); err != nil {
 		return nil, err
 	}
-	d := &database{dir: dir, fs: disk, counters: make(map[string]uint64)}
-	d.flights.byKey = make(map[string]*flight)
+	d := &database{dir: dir, fs: disk, numbers: newNumbers(), space: space{disk: disk, dir: dir, min: opts.MinFree}}
+	d.spilled = time.Now()
+	if d.space.min == 0 {
+		d.space.min = defaultMinFree
+	}
 	if d.locked, err = lockFolder(disk, dir); err != nil {
 		return nil, err
 	}
@@ -113,6 +137,9 @@ func open(disk vfs.FS, dir string, opts Options) (_ *database, err error) {
 	if err := checkFormat(disk, dir); err != nil {
 		return nil, err
 	}
+	if err := breakSeal(disk, dir); err != nil {
+		return nil, err
+	}
 	if err := d.prepareFiles(); err != nil {
 		return nil, err
 	}
@@ -121,17 +148,10 @@ func open(disk vfs.FS, dir string, opts Options) (_ *database, err error) {
 		size = defaultCache
 	}
 	d.cache = pebble.NewCache(size)
-	d.db, err = pebble.Open(disk.PathJoin(dir, nameDB), &pebble.Options{
-		FS:                 disk,
-		Cache:              d.cache,
-		MemTableSize:       memTable,
-		FormatMajorVersion: pebble.FormatValueSeparation,
-		Logger:             newEngineLog(opts.Log),
-		Levels:             filtered(),
-	})
+	d.db, err = pebble.Open(disk.PathJoin(dir, nameDB), engineOptions(disk, d.cache, opts))
 	if err != nil {
 		d.cache.Unref()
-		return nil, fmt.Errorf("open engine: %w", err)
+		return nil, fmt.Errorf("open engine: %w", damaged(err))
 	}
 	if d.view, err = pebbleds.NewDatastore("", pebbleds.WithPebbleDB(d.db), pebbleds.WithPebbleWriteOptions(pebble.Sync)); err != nil {
 		err = errors.Join(fmt.Errorf("open datastore view: %w", err), d.db.Close())
@@ -141,14 +161,52 @@ func open(disk vfs.FS, dir string, opts Options) (_ *database, err error) {
 	return d, nil
 }
 
+// engineOptions are the same whether a store is opened to be used or to be checked.
+func engineOptions(disk vfs.FS, cache *pebble.Cache, opts Options) *pebble.Options {
+	log := newEngineLog(opts.Log)
+	return &pebble.Options{
+		FS:                 disk,
+		Cache:              cache,
+		MemTableSize:       memTable,
+		TargetFileSizes:    [7]int64{tableFile, tableFile, tableFile, tableFile, tableFile, tableFile, tableFile},
+		FormatMajorVersion: pebble.FormatValueSeparation,
+		Logger:             log,
+		Levels:             filtered(),
+		// Whoever reads the damaged place gets an error; the rest of the store is as good as before.
+		EventListener: &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
+			log.Errorf("damage: %s", info)
+		}},
+	}
+}
+
+// damaged marks what the engine found to be damaged as ErrCorrupt.
+func damaged(err error) error {
+	if err != nil && pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
 // Close implements Store.
 func (d *database) Close() error {
 	if !d.gate.close() {
 		return nil
 	}
-	// The view ends its running queries, flushes and closes the engine, which it shares with us.
-	err := d.view.Close()
+	if d.wedged.Load() {
+		// The folder stays locked until the process ends: what is left of the engine may still write to it.
+		return fmt.Errorf("close store: %w", d.broken())
+	}
+	var err error
+	if broken := d.broken(); broken == nil || errors.Is(broken, errPowerCut) {
+		// The view ends its running queries, flushes and closes the engine, which it shares with us.
+		err = d.view.Close()
+	} else {
+		err = d.db.Close() // a flush would need the journal, which is what broke
+	}
 	d.cache.Unref()
+	if err == nil && d.broken() == nil {
+		err = putSeal(d.fs, d.dir)
+	}
 	if err = errors.Join(err, d.locked.Close()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
@@ -174,6 +232,9 @@ func (d *database) broken() error {
 	}
 	return nil
 }
+
+// errLeaderGone is why a store stops whose writer panicked.
+var errLeaderGone = errors.New("the writer of a group is gone")
 
 // breakDown stops the store; the first reason stays.
 func (d *database) breakDown(cause error) {
@@ -207,6 +268,9 @@ func checkFormat(disk vfs.FS, dir string) error {
 	switch {
 	case err == nil && string(raw) == stamp:
 		return nil
+	case err == nil && string(raw) == stampBefore:
+		return fmt.Errorf("%w: %s was written by an earlier version, whose stores this one does not read: run that version, "+
+			"or start with an empty home and let the log come back from Arweave", ErrFormat, dir)
 	case err == nil:
 		return fmt.Errorf("%w: %s says %q, this version reads %q", ErrFormat, nameFormat, raw, stamp)
 	case !errors.Is(err, fs.ErrNotExist):

@@ -42,7 +42,7 @@ func TestReopen(t *testing.T) {
 	b.Append("l", 0, nil)
 	wantErr(t, s.Commit(&b), ErrNotNext)
 	commit(t, s, func(b *Batch) { b.Append("l", 1, nil); b.Push("q", []byte("g")) })
-	if q, err := s.Pending("q", 1, 0); err != nil || len(q) != 1 || q[0].Seq != 3 {
+	if q, err := s.Pending("q", 1, 0); err != nil || len(q) != 1 || q[0].Seq <= 2 {
 		t.Fatalf("got %v, %v: a number is not given twice after a restart either", q, err)
 	}
 	if got := readFile(t, s, "f"); got != "body" {
@@ -78,7 +78,7 @@ func TestOpenFormat(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := filepath.Join(dir, nameFormat)
-	for _, content := range []string{"aopeer store 2\n", "", stamp + "x", "aopeer store 1"} {
+	for _, content := range []string{"aopeer store 1\n", "aopeer store 3\n", "", stamp + "x", "aopeer store 2"} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ func (d *database) Get(key string) ([]byte, error) {
 	value, err := d.get(k)
 	// Read first, then wait: whatever this read saw had departed before it, so it is found here or has landed. An
 	// absence is settled too, for a deletion may be on its way.
-	if serr := d.settle(k); serr != nil {
+	if serr := d.settle(flightKey{spaceValue, key}); serr != nil {
 		return nil, fmt.Errorf("get %q: %w", key, serr)
 	}
 	if err != nil {
@@ -32,7 +32,7 @@ func (d *database) Get(key string) ([]byte, error) {
 
 // settle waits until what was read under key is durable. A flight that failed may have landed before it was looked for;
 // then the store is broken, which is known before any flight lands.
-func (d *database) settle(key []byte) error {
+func (d *database) settle(key flightKey) error {
 	if err := d.flights.settle(key); err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (d *database) get(key []byte) ([]byte, error) {
 		value = append(make([]byte, 0, len(raw)), raw...)
 	}
 	if err = errors.Join(err, it.Error(), it.Close()); err != nil {
-		return nil, err
+		return nil, damaged(err)
 	}
 	if !found {
 		return nil, ErrNotFound
@@ -99,7 +99,7 @@ func (d *database) Logs(prefix, after string, limit int) ([]string, error) {
 	defer d.gate.leave()
 	limit = boundLimit(limit)
 	var out []string
-	err := d.walk(spaceLength, prefix, after, func(name string, _ []byte) bool {
+	err := d.walk(spaceLog, prefix, after, func(name string, _ []byte) bool {
 		out = append(out, name)
 		return len(out) < limit
 	})
@@ -140,7 +140,7 @@ func (d *database) iterate(low, high []byte, visit func(key, value []byte) (bool
 			more, err = visit(it.Key(), value)
 		}
 	}
-	return errors.Join(err, it.Close())
+	return damaged(errors.Join(err, it.Error(), it.Close()))
 }
 
 // Len implements Store.
@@ -152,10 +152,13 @@ func (d *database) Len(log string) (uint64, error) {
 		return 0, fmt.Errorf("measure log %q: %w", log, err)
 	}
 	defer d.gate.leave()
-	key := plainKey(spaceLength, log)
-	n, err := d.readCounter(key)
+	n, ok := d.numbers.lengthOf(log)
+	var err error
+	if !ok {
+		n, err = d.findLength(log)
+	}
 	if err == nil {
-		err = d.settle(key)
+		err = d.settle(flightKey{spaceRecord, log})
 	}
 	if err != nil {
 		return 0, fmt.Errorf("measure log %q: %w", log, err)
@@ -197,7 +200,7 @@ func (d *database) Range(log string, from uint64, limit int) ([][]byte, error) {
 		return len(out) < limit, nil
 	})
 	if err == nil {
-		err = d.settle(plainKey(spaceLength, log))
+		err = d.settle(flightKey{spaceRecord, log})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read log %q from %d: %w", log, from, err)
@@ -230,7 +233,7 @@ func (d *database) Pending(queue string, after uint64, limit int) ([]Queued, err
 		return len(out) < limit, nil
 	})
 	if err == nil {
-		err = d.settle(plainKey(spaceLast, queue))
+		err = d.settle(flightKey{spaceQueued, queue})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read queue %q: %w", queue, err)

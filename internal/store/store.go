@@ -11,6 +11,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"io"
 
@@ -39,7 +40,7 @@ const (
 var (
 	// ErrNotFound is returned for a key or a file that is not there.
 	ErrNotFound = errors.New("not found")
-	// ErrNotNext is returned by Commit when an append's index is not the length of its log; nothing is written.
+	// ErrNotNext is returned by Commit when an index is not the length of its log; nothing is written.
 	ErrNotNext = errors.New("not the next index of the log")
 	// ErrKey is returned for a key that is empty or longer than MaxKey.
 	ErrKey = errors.New("key is empty or too long")
@@ -55,6 +56,9 @@ var (
 	ErrCorrupt = errors.New("corrupt")
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("store is closed")
+	// ErrFull is returned for what would add to a disk that is nearly full. Nothing is written, and the same call succeeds
+	// once there is room.
+	ErrFull = errors.New("disk is full")
 	// ErrBroken is returned by every method once a write may not have reached the disk: what is in memory can
 	// no longer be told from what is durable, and only reopening settles it.
 	ErrBroken = errors.New("store stopped after a failed write; reopen it")
@@ -67,6 +71,9 @@ var (
 //
 // Repeating: Put, Delete, Done, PutFile and RemoveFile may be repeated; Append is refused with ErrNotNext when
 // repeated; Push adds a second entry.
+//
+// Damage: bytes that changed on the disk are found by their checksums when they are read, and are ErrCorrupt instead of
+// an answer. Only the very last write before a crash cannot be told from one that the crash cut off.
 //
 // Concurrency: all methods may be called from many goroutines; concurrent Commits share synced writes. Bytes returned
 // belong to the caller. Whoever opened the store closes it; Close waits for calls under way.
@@ -84,10 +91,11 @@ type Store interface {
 	// Logs returns the names of logs that start with prefix and sort strictly after `after`, ascending.
 	Logs(prefix, after string, limit int) ([]string, error)
 	// Pending returns the entries of a queue with a number above after, oldest first. Numbers start at 1,
-	// grow in commit order and are never given twice. Fewer than limit entries means that there are no more.
+	// grow in commit order, with gaps, and are never given twice. Fewer than limit entries means that there are no more.
 	Pending(queue string, after uint64, limit int) ([]Queued, error)
 	// Commit applies a batch, all of it or nothing, and returns once it is durable. It refuses with ErrNotNext when
-	// an Append's index is not the log's length at that moment, counting earlier appends of the same batch.
+	// an Append's index, or the length that Require names, is not the log's length at that moment, counting earlier
+	// appends of the same batch.
 	// After ErrBroken the batch may or may not have been written; reopening tells.
 	Commit(b *Batch) error
 	// PutFile stores a file under a name of the characters a-z 0-9 . _ - and /, whole or not at all.
@@ -99,6 +107,10 @@ type Store interface {
 	RemoveFile(name string) error
 	// ListFiles returns the files whose names start with prefix, in order of name.
 	ListFiles(prefix string) ([]FileInfo, error)
+	// Usage says what the store holds, by reading all of it.
+	Usage() (Usage, error)
+	// Compact makes the engine's files as small as they can be, and returns once they are.
+	Compact(ctx context.Context) error
 	// Datastore returns a view of the same database for libraries that want a go-datastore. Its writes are synced one by
 	// one, or once per batch. Closing the view does nothing.
 	Datastore(namespace string) datastore.Batching

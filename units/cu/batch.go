@@ -23,14 +23,24 @@ type settler struct {
 	lock  sync.Mutex
 	fresh map[ao.ID]bool // with claims since the last round
 	due   map[ao.ID]bool // with claims from before it
+	under int            // processes that the present round settles
+
+	hurry     chan struct{} // closed to settle without waiting for company
+	hurryOnce sync.Once
 }
+
+// hurryEvery is the length of a round of a unit that is about to stop.
+const hurryEvery = 20 * time.Millisecond
 
 // settleAtOnce is how many processes are settled side by side; one that is busy holds up no other.
 const settleAtOnce = 8
 
 func newSettler(u *Unit) *settler {
-	return &settler{unit: u, fresh: make(map[ao.ID]bool), due: make(map[ao.ID]bool)}
+	return &settler{unit: u, fresh: make(map[ao.ID]bool), due: make(map[ao.ID]bool), hurry: make(chan struct{})}
 }
+
+// isOff says whether there is nowhere to settle claims.
+func (s *settler) isOff() bool { return s.unit.cfg.Archive == nil || s.unit.cfg.KeepsClaims }
 
 func settledKey(process ao.ID) string { return "cu/settled/" + process.String() }
 
@@ -38,7 +48,7 @@ func rootKey(process ao.ID) string { return "cu/root/" + process.String() }
 
 // mark says that a process has new claims.
 func (s *settler) mark(process ao.ID) {
-	if s.unit.cfg.Archive == nil {
+	if s.isOff() {
 		return
 	}
 	s.lock.Lock()
@@ -51,7 +61,7 @@ func (s *settler) mark(process ao.ID) {
 func (s *settler) size() int {
 	s.lock.Lock()
 	defer s.lock.Unlock()
-	return len(s.fresh) + len(s.due)
+	return len(s.fresh) + len(s.due) + s.under
 }
 
 // noteRoot keeps the newest root that was computed, for a batch that ends there after the state has left memory.
@@ -66,19 +76,24 @@ func (s *settler) noteRoot(process ao.ID, at stateAt) error {
 
 // run settles until ctx ends. Half the age as the round's length keeps every claim below the age.
 func (s *settler) run(ctx context.Context) {
-	if s.unit.cfg.Archive == nil {
+	if s.isOff() {
 		<-ctx.Done()
 		return
 	}
 	if err := s.recover(); err != nil {
+		s.unit.checkStore(err)
 		s.unit.cfg.Log.Error("claims of earlier runs are not settled", "err", err)
 	}
 	tick := time.NewTicker(max(s.unit.cfg.BatchAge/2, time.Millisecond))
 	defer tick.Stop()
+	hurry := s.hurry
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-hurry:
+			hurry = nil
+			tick.Reset(min(hurryEvery, max(s.unit.cfg.BatchAge/2, time.Millisecond)))
 		case <-tick.C:
 			s.round(ctx)
 		}
@@ -121,6 +136,7 @@ func (s *settler) round(ctx context.Context) {
 	s.lock.Lock()
 	work := s.due
 	s.due = make(map[ao.ID]bool)
+	s.under = len(work)
 	s.lock.Unlock()
 
 	places := make(chan struct{}, settleAtOnce)
@@ -130,6 +146,7 @@ func (s *settler) round(ctx context.Context) {
 		all.Go(func() {
 			defer func() { <-places }()
 			if err := s.settle(ctx, id); err != nil && ctx.Err() == nil {
+				s.unit.checkStore(err)
 				s.unit.cfg.Log.Warn("claims are not settled yet", "process", id, "err", err)
 				s.mark(id)
 			}
@@ -143,6 +160,7 @@ func (s *settler) round(ctx context.Context) {
 		s.due[id] = true
 	}
 	clear(s.fresh)
+	s.under = 0
 }
 
 // settle hands over all claims that a process has now.
@@ -199,6 +217,11 @@ func (s *settler) settle(ctx context.Context, process ao.ID) error {
 func (s *settler) newestRoot(ctx context.Context, process ao.ID) (*stateAt, error) {
 	var at *stateAt
 	err := s.unit.do(ctx, process, &task{rest: true, visit: func(life context.Context, p *worker) error {
+		if p.replay == nil && p.rest != nil {
+			var err error
+			at, err = p.packedRoot(life)
+			return err
+		}
 		if p.replay == nil || p.replay.cursor.Next == 0 {
 			return nil
 		}

@@ -173,3 +173,20 @@ func TestSettlementAfterACrash(t *testing.T) {
 		}
 	}
 }
+
+// TestFlushSettlesAtOnce: a unit that is about to stop hands its claims over, however long they would wait for company.
+func TestFlushSettlesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	process := w.serve(t, "p", 3)
+	u := w.run(t, func(c *cu.Config) { c.Archive, c.BatchAge = w.archive, time.Hour })
+	compute(t, u, process, 2)
+	if s := u.Status(); s.Unsettled != 1 || s.Seconds <= 0 {
+		t.Errorf("an hour before the batch is due the status is %+v", s)
+	}
+	u.Flush()
+	u.Flush()
+	checkSettled(t, w, u, process, 3)
+	await(t, "nothing is left", func() bool { return u.Status().Unsettled == 0 })
+	compute(t, u, w.serve(t, "q", 1), 0)
+	await(t, "what comes later is settled too", func() bool { return u.Status().Unsettled == 0 })
+}

@@ -22,7 +22,7 @@ import (
 var errCheckpoint = errors.New("the checkpoint cannot be used")
 
 const (
-	checkpointMagic = "AOPCKP\x00\x01"
+	checkpointMagic = "AOPCKP\x00\x02"
 	// maxCheckpoint bounds the file, maxMemory the memory that an image in it may describe.
 	maxCheckpoint = 4 << 30
 	maxMemory     = 16 << 30
@@ -31,6 +31,7 @@ const (
 // checkpoint is a process at rest: where in its log it stands and its state.
 type checkpoint struct {
 	cursor  ao.Cursor
+	times   times
 	last    ao.AssignmentFields // of the last slot before the cursor; Process, Nonce, Timestamp and BlockHeight are the cursor's
 	root    attest.Hash
 	profile string // a state that another profile made is not continued
@@ -50,6 +51,9 @@ func (c checkpoint) encode() ([]byte, error) {
 	b = append(b, c.cursor.Link[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.cursor.Timestamp))
 	b = binary.BigEndian.AppendUint64(b, c.cursor.Height)
+	b = binary.BigEndian.AppendUint64(b, c.cursor.Begun)
+	b = binary.BigEndian.AppendUint64(b, uint64(c.times.origin))
+	b = binary.BigEndian.AppendUint64(b, uint64(c.times.latest))
 	b = append(b, c.last.HashChain[:]...)
 	b = append(b, c.last.Message[:]...)
 	b = append(b, c.root[:]...)
@@ -75,6 +79,8 @@ func decodeCheckpoint(raw []byte) (checkpoint, error) {
 	in.hash(&c.cursor.Link)
 	c.cursor.Timestamp = int64(in.uint(8))
 	c.cursor.Height = in.uint(8)
+	c.cursor.Begun = in.uint(8)
+	c.times = times{origin: int64(in.uint(8)), latest: int64(in.uint(8))}
 	in.hash(&c.last.HashChain)
 	in.hash((*[32]byte)(&c.last.Message))
 	in.hash(&c.root)
@@ -187,10 +193,13 @@ func (p *worker) restore(ctx context.Context) error {
 	for i := len(all) - 1; i >= 0; i-- {
 		c, err := u.shelf.load(p.id, all[i], p.profile)
 		if err == nil {
+			err = p.expect(ctx, c.image.Count())
+		}
+		if err == nil {
 			p.replay.state, err = u.cfg.Machine.Begin(ctx, p.replay.genesis, c.image)
 		}
 		if err == nil {
-			p.replay.cursor, p.replay.last = c.cursor, c.last
+			p.replay.cursor, p.replay.last, p.replay.times = c.cursor, c.last, c.times
 			p.saved = c.cursor.Next
 			p.at = &stateAt{slot: c.cursor.Next - 1, root: c.root, memory: c.image.Len()}
 			return nil
@@ -207,27 +216,35 @@ func (p *worker) restore(ctx context.Context) error {
 	return nil
 }
 
-// checkpoint saves the state as it stands. Its failure is no caller's concern: replay makes the state again.
+// checkpoint saves the state as it stands. Its failure is no caller's concern: replay makes the state again. The caller
+// holds a place for work.
 func (p *worker) checkpoint() {
 	u, r := p.unit, p.replay
-	u.workers <- struct{}{} // hashing and packing are work too
-	defer u.leaveWork()
 	img, err := r.state.Image()
 	if err == nil {
 		err = p.findRoot()
 	}
 	if err == nil {
-		err = u.shelf.save(checkpoint{cursor: r.cursor, last: r.last, root: p.at.root, profile: p.profile, image: img})
-	}
-	if err == nil {
-		err = u.settler.noteRoot(p.id, *p.at)
+		err = u.saveCheckpoint(checkpoint{cursor: r.cursor, times: r.times, last: r.last, root: p.at.root, profile: p.profile, image: img}, p.at)
 	}
 	p.saved, p.spent = r.cursor.Next, 0 // if it failed the next one is due as late as if it had not
 	if err != nil {
 		u.cfg.Log.Warn("checkpoint is not written", "process", p.id, "slot", uint64(p.at.slotOr(0)), "err", err)
-		return
+	}
+}
+
+// saveCheckpoint puts a checkpoint on the shelf, and its root where it can be settled from.
+func (u *Unit) saveCheckpoint(c checkpoint, at *stateAt) error {
+	if err := u.shelf.save(c); err != nil {
+		u.checkStore(err)
+		return err
+	}
+	if err := u.settler.noteRoot(c.cursor.Process, *at); err != nil {
+		u.checkStore(err)
+		return err
 	}
 	u.tally(func(c *Counters) { c.Checkpoints++ })
+	return nil
 }
 
 func (s *stateAt) slotOr(none ao.Slot) ao.Slot {

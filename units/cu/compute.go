@@ -13,23 +13,40 @@ import (
 func (u *Unit) Compute(ctx context.Context, process ao.ID, slot ao.Slot) (units.Answer, error) {
 	o, err := u.stored(process, slot)
 	if err != nil {
+		u.checkStore(err)
 		return units.Answer{}, refusal(err)
 	}
 	if o != nil {
 		u.tally(func(c *Counters) { c.Stored++ })
 	} else {
 		t := &task{slot: slot}
+		if e, ok := units.Handed(ctx, process, slot); ok {
+			t.entry = &e
+		}
 		if err := u.do(ctx, process, t); err != nil {
-			return units.Answer{}, refusal(err)
+			return units.Answer{}, u.withStanding(process, slot, refusal(err))
 		}
 		o = t.found
 	}
 	a, err := u.sign(o)
 	if err != nil {
+		u.checkStore(err)
 		u.logContradiction(process, slot, err)
 		return units.Answer{}, refusal(err)
 	}
 	return a, nil
+}
+
+// withStanding adds how far the unit is to a refusal of somebody who could not wait, or was not let in.
+func (u *Unit) withStanding(process ao.ID, slot ao.Slot, r *ao.Refusal) *ao.Refusal {
+	if r.Code != ao.Busy && r.Code != ao.Deadline {
+		return r
+	}
+	next, err := readSlot(u.cfg.Store, nextKey(process))
+	if err != nil {
+		return r
+	}
+	return ao.Refuse(hop, r.Code, "slot %d of %s: slots below %d are evaluated: %s", slot, process, next, r.Detail)
 }
 
 // State implements units.Computer: it evaluates to the log's head first.
@@ -44,29 +61,6 @@ func (u *Unit) State(ctx context.Context, process ao.ID) (units.StateInfo, error
 		return units.StateInfo{}, refusal(err)
 	}
 	return info, nil
-}
-
-// DryRun implements units.Computer: at the log's head, on a copy.
-func (u *Unit) DryRun(ctx context.Context, process ao.ID, q ao.Query) (ao.Result, error) {
-	var result ao.Result
-	err := u.atHead(ctx, process, func(life context.Context, p *worker) (err error) {
-		both, cancel := context.WithCancel(ctx) // the caller's patience and the unit's life
-		defer cancel()
-		defer context.AfterFunc(life, cancel)()
-		if err := p.unit.enterWork(both); err != nil {
-			return err
-		}
-		defer p.unit.leaveWork()
-		result, err = p.unit.cfg.Machine.DryRun(both, p.replay.state, q, p.replay.last)
-		if err != nil && both.Err() == nil { // the machine itself failed: its state is not trusted any more
-			p.cool(false)
-		}
-		return err
-	})
-	if err != nil {
-		return ao.Result{}, refusal(err)
-	}
-	return result, nil
 }
 
 // atHead calls visit once the process is evaluated to the head that its log has now.

@@ -99,7 +99,7 @@ func TestProcessesInParallel(t *testing.T) {
 		}
 		return nil
 	}, nil)
-	u := w.run(t, func(c *cu.Config) { c.Workers = 2 })
+	u := w.run(t, func(c *cu.Config) { c.Workers, c.Now = 2, standing })
 	var all sync.WaitGroup
 	for _, p := range []ao.ID{a, b} {
 		all.Go(func() { compute(t, u, p, 1) })

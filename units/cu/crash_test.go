@@ -2,6 +2,7 @@ package cu_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -113,5 +114,11 @@ func untilBroken(t *testing.T, w *world, disk *failing, process ao.ID, slots ao.
 		answered[slot] = string(a.Claim.Raw())
 	}
 	await(t, "settled or down", func() bool { return disk.isDown() || len(settled(t, w, process)) == int(slots) })
+	if disk.isDown() { // such a unit must not go on
+		<-u.ended
+		if !errors.Is(u.err, store.ErrBroken) {
+			t.Errorf("it ended with %v, want the store's error", u.err)
+		}
+	}
 	return answered
 }

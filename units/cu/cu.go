@@ -37,22 +37,29 @@ const hop = "compute"
 
 // Config is what a unit is made of. Zero numbers mean the defaults named beside them.
 type Config struct {
-	Store     store.Store
-	Signer    ans104.Signer // Ed25519: its signatures repeat, so that a claim asked for twice is the same item
-	Network   string        // network ID that claims name
-	Machine   wasmvm.Machine
-	Directory units.Directory
-	Archive   arweave.Archive  // where claims are settled; nil leaves them unsettled
-	Now       func() time.Time // time.Now; ages only, nothing that is signed
-	Log       *slog.Logger     // silent
+	Store       store.Store
+	Signer      ans104.Signer // Ed25519: its signatures repeat, so that a claim asked for twice is the same item
+	Network     string        // network ID that claims name
+	Machine     wasmvm.Machine
+	Directory   units.Directory
+	Archive     arweave.Archive  // where claims are settled; nil leaves them unsettled
+	KeepsClaims bool             // the archive is read and takes nothing: claims stay here
+	Now         func() time.Time // time.Now; ages only, nothing that is signed
+	Log         *slog.Logger     // silent
 
-	MaxHot          int           // states held in memory; 64
+	MaxHot          int           // processes in the machine at once; 256
+	MaxMemory       uint64        // bytes that they may take, those set aside for what is evaluated included; 4 GiB
+	MaxPacked       uint64        // bytes of idle processes that are kept packed besides; 1 GiB
 	Workers         int           // processes evaluated at one moment; as many as there are cores
 	MaxWaiting      int           // callers waiting at once, more are refused as busy; 4096
+	MaxWaitingEach  int           // of them for one process; 256
+	MaxWait         time.Duration // the longest that one waits, however long it would; 10 min
 	PageSize        int           // entries read from a log at once; 128
 	CheckpointEvery int           // slots between two checkpoints; 1000
 	KeepCheckpoints int           // checkpoints kept of each process; 3
 	BatchAge        time.Duration // the longest that a claim waits for its settlement; 2 s
+	SaveIdle        time.Duration // the pause between two rounds of checkpoints of idle processes; 10 s
+	CompileWait     time.Duration // how long a process waits for its module's compilation before its callers are refused; 1 min
 	RetryBad        time.Duration // how long a bad log or module is refused without looking again; 10 s
 }
 
@@ -67,9 +74,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: network ID of %d bytes", ErrConfig, len(c.Network))
 	case c.Machine == nil || c.Directory == nil:
 		return fmt.Errorf("%w: no machine or no directory", ErrConfig)
-	case min(c.MaxHot, c.Workers, c.MaxWaiting, c.PageSize, c.CheckpointEvery, c.KeepCheckpoints) < 0:
+	case min(c.MaxHot, c.Workers, c.MaxWaiting, c.MaxWaitingEach, c.PageSize, c.CheckpointEvery, c.KeepCheckpoints) < 0:
 		return fmt.Errorf("%w: a negative number", ErrConfig)
-	case c.BatchAge < 0 || c.RetryBad < 0:
+	case min(c.BatchAge, c.RetryBad, c.SaveIdle, c.CompileWait, c.MaxWait) < 0:
 		return fmt.Errorf("%w: a negative duration", ErrConfig)
 	}
 	return nil
@@ -81,18 +88,29 @@ func (c Config) withDefaults() Config {
 			*n = v
 		}
 	}
-	def(&c.MaxHot, 64)
+	def(&c.MaxHot, 256)
 	def(&c.Workers, runtime.GOMAXPROCS(0))
 	def(&c.MaxWaiting, 4096)
+	def(&c.MaxWaitingEach, 256)
 	def(&c.PageSize, 128)
 	def(&c.CheckpointEvery, 1000)
 	def(&c.KeepCheckpoints, 3)
-	if c.BatchAge == 0 {
-		c.BatchAge = 2 * time.Second
+	if c.MaxMemory == 0 {
+		c.MaxMemory = 4 << 30
 	}
-	if c.RetryBad == 0 {
-		c.RetryBad = 10 * time.Second
+	if c.MaxPacked == 0 {
+		c.MaxPacked = 1 << 30
 	}
+	last := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	last(&c.BatchAge, 2*time.Second)
+	last(&c.SaveIdle, 10*time.Second)
+	last(&c.CompileWait, time.Minute)
+	last(&c.MaxWait, 10*time.Minute)
+	last(&c.RetryBad, 10*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -109,22 +127,39 @@ type Unit struct {
 	address string
 	journal *journal
 	shelf   shelf
+	attic   *wasmvm.Attic
 	settler *settler
-	workers chan struct{}
+	workers chan struct{} // places for work
+	heavy   chan struct{} // of them, those that processes may have that are not known to be light
+	patient chan struct{} // heavy processes that stand in line for those
+	tight   chan struct{} // memory runs short
+	reading chan struct{} // and for dry-runs
+	dumps   chan struct{} // and for copies of states that are read
 	started chan struct{}
 
 	lock      sync.Mutex
 	life      context.Context // of Run; set before started is closed
+	stop      context.CancelCauseFunc
 	stopped   bool
 	processes map[ao.ID]*worker
 	idle      *list.List // of hot processes that nobody works on, the least recently used first
-	hot       int        // states in memory, or about to be
+	packed    *list.List // of packed ones, likewise
+	stalled   *list.List // of hot processes that wait for their log, and whose state may be taken meanwhile
+	queued    *list.List // of those that wait for a place to work, likewise
+	expecting int        // hot processes that wait for memory before they begin
+	hot       int        // processes in the machine, or about to be
+	memory    uint64     // bytes that they take or have set aside
+	claims    int        // processes that have set memory aside
 	room      chan struct{}
 	waiting   int
 	bad       map[ao.ID]badMark
 	count     Counters
+	slowAt    time.Time // when an entry was slow for the last time
 
-	work sync.WaitGroup // the goroutines of processes
+	readers *copies // for dry-runs
+	aheads  *copies // for ticks that no slot has come after yet
+
+	all sync.WaitGroup // the goroutines of processes, and dry-runs
 }
 
 var _ units.Computer = (*Unit)(nil)
@@ -149,76 +184,145 @@ func New(cfg Config) (*Unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive address: %w", err)
 	}
+	attic, err := wasmvm.NewAttic()
+	if err != nil {
+		return nil, err
+	}
 	u := &Unit{
 		cfg:       cfg,
 		address:   address,
 		journal:   newJournal(cfg.Store),
 		shelf:     shelf{store: cfg.Store, keep: cfg.KeepCheckpoints, log: cfg.Log},
+		attic:     attic,
 		workers:   make(chan struct{}, cfg.Workers),
+		heavy:     make(chan struct{}, max(1, cfg.Workers-1)),
+		patient:   make(chan struct{}, max(1, cfg.Workers-1)),
+		tight:     make(chan struct{}, 1),
+		reading:   make(chan struct{}, max(1, cfg.Workers/2)),
+		dumps:     make(chan struct{}, maxDumps),
 		started:   make(chan struct{}),
 		processes: make(map[ao.ID]*worker),
 		idle:      list.New(),
+		packed:    list.New(),
+		stalled:   list.New(),
+		queued:    list.New(),
 		room:      make(chan struct{}),
 		bad:       make(map[ao.ID]badMark),
 	}
+	u.readers, u.aheads = newCopies(u, maxReaders), newCopies(u, maxAheads)
 	u.settler = newSettler(u)
 	return u, nil
 }
 
-// Run works until ctx ends, then checkpoints every state in memory and returns nil. It is called once.
+// Run works until ctx ends, then checkpoints every state in memory and returns nil. It ends by itself, with an error, once
+// the store takes nothing more. It is called once.
 func (u *Unit) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	u.lock.Lock()
 	if u.life != nil {
 		u.lock.Unlock()
 		return errors.New("run computing unit: it ran before")
 	}
-	u.life = ctx
+	u.life, u.stop = ctx, stop
 	u.lock.Unlock()
 	close(u.started)
+	var background sync.WaitGroup
+	background.Go(func() { u.saveIdle(ctx) })
 	u.settler.run(ctx)
+	background.Wait()
 	u.lock.Lock()
 	u.stopped = true
 	u.lock.Unlock()
-	u.work.Wait()
-	u.coolAll()
+	u.all.Wait()
+	broken := u.broken()
+	u.readers.close()
+	u.aheads.close()
+	u.coolAll(broken == nil)
+	return broken
+}
+
+// checkStore ends Run when the store will take nothing more until it is opened again: whatever the unit computes could
+// neither be kept nor claimed.
+func (u *Unit) checkStore(err error) {
+	if !errors.Is(err, store.ErrBroken) && !errors.Is(err, store.ErrClosed) {
+		return
+	}
+	u.lock.Lock()
+	stop := u.stop
+	u.lock.Unlock()
+	if stop != nil {
+		stop(fmt.Errorf("computing unit: %w", err))
+	}
+}
+
+// broken is why the unit has ended by itself; nil if it has not.
+func (u *Unit) broken() error {
+	if cause := context.Cause(u.life); errors.Is(cause, store.ErrBroken) || errors.Is(cause, store.ErrClosed) {
+		return cause
+	}
 	return nil
 }
 
+// closed is what callers hear once the unit has ended. The lock is held, or life is known to be set.
+func (u *Unit) closed() error {
+	if err := u.broken(); err != nil {
+		return storeFault("stop", err)
+	}
+	return errClosed
+}
+
 // coolAll checkpoints and closes what is in memory. No goroutine works on a process any more.
-func (u *Unit) coolAll() {
+func (u *Unit) coolAll(save bool) {
 	var all sync.WaitGroup
 	for _, p := range u.processes {
-		all.Go(func() { p.cool(true) })
+		all.Go(func() {
+			if save {
+				u.work(false, p.save)
+			}
+			p.cool()
+		})
 	}
 	all.Wait()
 	u.lock.Lock()
 	defer u.lock.Unlock()
 	u.processes = make(map[ao.ID]*worker)
 	u.idle.Init()
+	u.packed.Init()
 }
 
 // Address is the address of the unit's key, which its claims carry.
 func (u *Unit) Address() string { return u.address }
+
+// Flush settles claims from now on without waiting for others to share a batch: the unit is about to stop.
+func (u *Unit) Flush() { u.settler.hurryOnce.Do(func() { close(u.settler.hurry) }) }
 
 // Counters are what the unit has done since it was made.
 type Counters struct {
 	Evaluated      uint64 `json:"evaluated"`  // slots
 	Duplicates     uint64 `json:"duplicates"` // of them, not evaluated because their message took effect before
 	Stored         uint64 `json:"stored"`     // answers served from the store
+	Ticks          uint64 `json:"ticks"`      // of processes that tick by themselves, whether a slot has come after them or not
 	Checkpoints    uint64 `json:"checkpoints"`
-	Evictions      uint64 `json:"evictions"`
-	Batches        uint64 `json:"batches"` // of claims, handed to the archive
+	Evictions      uint64 `json:"evictions"` // hot processes that were packed
+	Returns        uint64 `json:"returns"`   // packed ones that became hot again
+	Batches        uint64 `json:"batches"`   // of claims, handed to the archive
 	BadLogs        uint64 `json:"badLogs"`
 	Contradictions uint64 `json:"contradictions"`
+
+	Seconds float64 `json:"seconds"` // that evaluations took, all together
 }
 
 // Status is the unit at one moment, for the status command.
 type Status struct {
 	Unit      string `json:"unit"`
-	Hot       int    `json:"hot"`       // states in memory
-	Working   int    `json:"working"`   // processes that are worked on
-	Waiting   int    `json:"waiting"`   // callers
-	Unsettled int    `json:"unsettled"` // processes with claims to settle
+	Hot       int    `json:"hot"`          // processes in the machine
+	Memory    uint64 `json:"memory"`       // bytes that they take or have set aside
+	Packed    int    `json:"packed"`       // idle processes that are kept packed
+	PackedMem uint64 `json:"packedMemory"` // bytes that those take
+	Working   int    `json:"working"`      // processes that are worked on
+	Waiting   int    `json:"waiting"`      // callers
+	Unsettled int    `json:"unsettled"`    // processes with claims to settle
 	Counters
 }
 
@@ -227,7 +331,10 @@ func (u *Unit) Status() Status {
 	unsettled := u.settler.size()
 	u.lock.Lock()
 	defer u.lock.Unlock()
-	s := Status{Unit: u.address, Hot: u.hot, Waiting: u.waiting, Unsettled: unsettled, Counters: u.count}
+	s := Status{
+		Unit: u.address, Hot: u.hot, Memory: u.memory, Packed: u.packed.Len(), PackedMem: u.attic.Size(),
+		Waiting: u.waiting, Unsettled: unsettled, Counters: u.count,
+	}
 	for _, p := range u.processes {
 		if p.busy {
 			s.Working++

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/cu"
 	"github.com/aopeer/aopeer/units/unitstest"
 )
@@ -15,8 +17,11 @@ func TestComputer(t *testing.T) {
 		w := newWorld(t)
 		c := w.chain(t, "p", 11)
 		w.directory.put(c.Entries())
+		ticking := w.ticking(t, "ticking")
+		w.directory.put(ticking.Entries())
+		atHead := func() time.Time { return time.UnixMilli(unitstest.ChainStart + 4503).Add(units.CronMargin) }
 		return unitstest.ComputerFixture{
-			Computer: w.run(t), Network: network, Process: c.Process(), Slots: 11, Entries: c.Entries(),
+			Computer: w.run(t, func(c *cu.Config) { c.Now = atHead }), Ticking: ticking.Process(), Network: network, Process: c.Process(), Slots: 11, Entries: c.Entries(),
 			Unit: unitstest.Address(w.unit), Query: ao.Query{Data: []byte("?")},
 		}
 	})

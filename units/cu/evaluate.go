@@ -11,7 +11,6 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/internal/store"
-	"github.com/aopeer/aopeer/wasmvm"
 )
 
 // A chunk is committed once it holds this much or is this old: long replays share a synced write among many slots, and
@@ -51,20 +50,23 @@ func (p *worker) evaluate(life context.Context, entries []ao.Entry) error {
 		began := p.unit.cfg.Now()
 		n, fault := p.stretch(life, entries)
 		p.spent += p.unit.cfg.Now().Sub(began)
+		if fault == errYielded {
+			return nil
+		}
 		entries = entries[n:]
 		if err := p.commit(); err != nil {
-			p.cool(false)
+			p.cool()
 			return err
 		}
 		if fault != nil {
 			if p.replay.state == nil { // the machine failed, or the slot must not stand
-				p.cool(false)
+				p.cool()
 				return fault
 			}
 			return errors.Join(fault, p.serve(life))
 		}
 		if p.replay.cursor.Next >= p.saved+ao.Slot(p.unit.cfg.CheckpointEvery) || p.spent >= checkpointWork {
-			p.checkpoint()
+			p.unit.work(false, p.checkpoint)
 		}
 		if err := p.serve(life); err != nil || p.replay == nil {
 			return err
@@ -79,19 +81,36 @@ func (p *worker) evaluate(life context.Context, entries []ao.Entry) error {
 
 // stretch evaluates entries, holding one of the unit's places for work, until a commit is due.
 func (p *worker) stretch(life context.Context, entries []ao.Entry) (n int, err error) {
-	if err := p.unit.enterWork(life); err != nil {
+	l, err := p.enterLane(life)
+	if err != nil {
 		return 0, err
 	}
-	defer p.unit.leaveWork()
-	for _, e := range entries {
+	defer l.leave()
+	if err := p.claim(life); err != nil {
+		return 0, err
+	}
+	defer p.measure()
+	var slowest time.Duration
+	defer func() {
+		if n > 0 {
+			p.notePace(n, slowest)
+		}
+	}()
+	for n < len(entries) {
 		if err := life.Err(); err != nil {
 			return n, err
 		}
-		out, err := p.replay.step(life, e)
+		began := p.unit.cfg.Now()
+		out, err := p.replay.step(life, entries[n])
+		took := p.unit.cfg.Now().Sub(began)
+		slowest = max(slowest, took)
+		p.unit.tally(func(c *Counters) { c.Seconds += took.Seconds() })
 		if err != nil {
 			return n, err
 		}
-		n++
+		if out.slot == entries[n].Assignment.Nonce() { // it may be one that the log leaves out
+			n++
+		}
 		if err := p.keep(out); err != nil {
 			p.seen.forget(out.slot)
 			p.replay.close()
@@ -103,17 +122,6 @@ func (p *worker) stretch(life context.Context, entries []ao.Entry) (n int, err e
 	}
 	return n, nil
 }
-
-func (u *Unit) enterWork(ctx context.Context) error {
-	select {
-	case u.workers <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for a place to work: %w", ctx.Err())
-	}
-}
-
-func (u *Unit) leaveWork() { <-u.workers }
 
 // keep adds an evaluated slot to the chunk. A slot that was answered before must come out the same.
 func (p *worker) keep(out evaluated) error {
@@ -147,6 +155,11 @@ func (p *worker) keep(out evaluated) error {
 	if file != nil { // durable before the record that refers to it
 		if err := u.cfg.Store.PutFile(resultName(p.id, out.slot), bytes.NewReader(file)); err != nil {
 			return storeFault("write result", err)
+		}
+	}
+	if out.result.Decision != ao.Skipped {
+		if err := p.dropStaleTicks(); err != nil {
+			return err
 		}
 	}
 	p.chunk.batch.Put(answerKey(p.id, out.slot), record)
@@ -229,84 +242,31 @@ func (p *worker) open(ctx context.Context) error {
 	if module.ID() != process.Module() {
 		return fmt.Errorf("find module: the directory gave another one")
 	}
-	if err := u.cfg.Machine.Prepare(ctx, module); err != nil {
+	if err := u.prepare(ctx, module); err != nil {
 		return fmt.Errorf("prepare module %s: %w", module.ID(), err)
+	}
+	g, err := genesisOf(ctx, u.cfg.Archive, process, module)
+	if err != nil {
+		return err
 	}
 	if p.recorded, err = readSlot(u.cfg.Store, nextKey(p.id)); err != nil {
 		return err
 	}
-	if err := u.reserve(ctx); err != nil {
+	if err := p.enter(ctx); err != nil {
 		return err
 	}
-	g := wasmvm.Genesis{Process: process, Module: module}
-	p.profile = u.cfg.Machine.Profile(g)
+	p.profile, p.most = u.cfg.Machine.Profile(g), u.most(g)
 	p.seen = &seenInStore{store: u.cfg.Store, process: p.id, fresh: make(map[seenKey]ao.Slot)}
 	p.replay = newReplayer(u.cfg.Machine, u.cfg.Directory, g, p.seen)
-	if err := p.restore(ctx); err != nil {
-		p.cool(false)
+	p.replay.ticked = p.keepTick
+	woken, err := p.wake(ctx)
+	if err == nil && !woken {
+		err = p.restore(ctx)
+	}
+	if err != nil {
+		p.leave()
 		return err
 	}
-	return nil
-}
-
-// reserve takes a place for a state in memory, from the least recently used idle process if there is no free one.
-func (u *Unit) reserve(ctx context.Context) error {
-	for {
-		u.lock.Lock()
-		if u.hot < u.cfg.MaxHot {
-			u.hot++
-			u.lock.Unlock()
-			return nil
-		}
-		front := u.idle.Front()
-		if front == nil {
-			room := u.room
-			u.lock.Unlock()
-			select {
-			case <-room:
-				continue
-			case <-ctx.Done():
-				return fmt.Errorf("wait for a place in memory: %w", ctx.Err())
-			}
-		}
-		victim := u.idle.Remove(front).(*worker)
-		victim.place, victim.busy = nil, true
-		u.count.Evictions++
-		u.lock.Unlock()
-		victim.cool(true)
-		u.lock.Lock()
-		if len(victim.tasks) > 0 {
-			u.start(victim)
-		} else {
-			u.park(victim)
-		}
-		u.lock.Unlock()
-	}
-}
-
-// cool takes the process out of memory, after a checkpoint if save is set and there is something new to save.
-func (p *worker) cool(save bool) {
-	if p.replay == nil {
-		return
-	}
-	if save && p.replay.state != nil && p.replay.cursor.Next > p.saved {
-		p.checkpoint()
-	}
-	p.replay.close()
-	p.replay, p.seen, p.at, p.chunk, p.log = nil, nil, nil, chunk{}, nil
-	p.saved, p.spent = 0, 0
-	u := p.unit
-	u.lock.Lock()
-	defer u.lock.Unlock()
-	u.hot--
-	u.makeRoom()
-}
-
-// rewind goes back to before the slot: the state is given up and the checkpoints after the slot are removed.
-func (p *worker) rewind(slot ao.Slot) error {
-	p.cool(false)
-	if err := p.unit.shelf.drop(p.id, slot); err != nil {
-		return storeFault("remove checkpoints", err)
-	}
+	p.measure()
 	return nil
 }

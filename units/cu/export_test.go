@@ -8,3 +8,10 @@ var (
 	SettledKey     = settledKey
 	NextKey        = nextKey
 )
+
+// Queued is how many processes wait for a place to work.
+func (u *Unit) Queued() int {
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	return u.queued.Len()
+}

@@ -62,6 +62,15 @@ func (s *tallyState) Apply(e ao.Entry) (ao.Result, error) {
 	return wasmvm.Response(r)
 }
 
+func (s *tallyState) Tick(m ao.CronMessage) (ao.Result, error) {
+	if m.Tags.Get("Action") == "Fail" {
+		return ao.Result{}, errors.New("asked to fail")
+	}
+	s.count++
+	s.sum = s.sum*31 + uint64(m.Timestamp)
+	return wasmvm.Response(map[string]any{"Output": fmt.Sprintf("%d at %d", s.count, m.Timestamp-unitstest.ChainStart)})
+}
+
 func (s *tallyState) Query(q ao.Query, last ao.AssignmentFields) (ao.Result, error) {
 	return wasmvm.Response(map[string]any{"Output": fmt.Sprintf("%d %s at %d", s.count, q.Data, last.Nonce)})
 }
@@ -74,6 +83,7 @@ func (s *tallyState) Encode() []byte {
 type machine struct {
 	wasmvm.Machine
 	applied atomic.Int64
+	ticked  atomic.Int64
 	begun   atomic.Int64
 	dry     atomic.Int64
 	open    atomic.Int64 // states not closed
@@ -84,6 +94,12 @@ type machine struct {
 	before func(e ao.Entry) error                  // called before an entry is applied
 	spoil  func(e ao.Entry, r ao.Result) ao.Result // changes a result
 	dryErr error
+	dryRun func()                // called before a dry-run
+	making func(context.Context) // called before a module is prepared
+
+	ticking func(ao.CronMessage) error // called before a tick
+	fuel    uint64                     // that a tick burns
+	size    int                        // of a tick's output, if not 0
 }
 
 type state struct {
@@ -151,15 +167,49 @@ func (m *machine) Apply(ctx context.Context, s wasmvm.State, e ao.Entry) (wasmvm
 	return mine, r, err
 }
 
+func (m *machine) Tick(ctx context.Context, s wasmvm.State, c ao.CronMessage) (wasmvm.State, ao.Result, error) {
+	m.ticked.Add(1)
+	m.lock.Lock()
+	hook := m.ticking
+	m.lock.Unlock()
+	if hook != nil {
+		if err := hook(c); err != nil {
+			s.Close()
+			return nil, ao.Result{}, err
+		}
+	}
+	mine := s.(*state)
+	_, r, err := m.Machine.Tick(ctx, mine.State, c)
+	if r.GasUsed = m.fuel; m.size > 0 {
+		r.Output = []byte(`"` + strings.Repeat("x", m.size) + `"`)
+	}
+	return mine, r, err
+}
+
 func (m *machine) DryRun(ctx context.Context, s wasmvm.State, q ao.Query, last ao.AssignmentFields) (ao.Result, error) {
 	m.dry.Add(1)
 	m.lock.Lock()
-	err := m.dryErr
+	err, hook := m.dryErr, m.dryRun
 	m.lock.Unlock()
 	if err != nil {
 		return ao.Result{}, err
 	}
+	if hook != nil {
+		hook()
+	}
 	return m.Machine.DryRun(ctx, s.(*state).State, q, last)
+}
+
+func (m *machine) Prepare(ctx context.Context, mod ao.Module) error {
+	m.lock.Lock()
+	hook := m.making
+	m.lock.Unlock()
+	if hook != nil {
+		if hook(ctx); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return m.Machine.Prepare(ctx, mod)
 }
 
 func (m *machine) hook(before func(ao.Entry) error, spoil func(ao.Entry, ao.Result) ao.Result) {
@@ -178,6 +228,7 @@ type directory struct {
 	faults map[ao.Slot]error // what Range says at a slot
 	listed ao.Slot           // what Next says, if not 0
 	reads  int
+	before func(ao.Slot) error // called by Range, if not nil
 }
 
 func (d *directory) put(entries []ao.Entry) {
@@ -228,6 +279,11 @@ func (d *directory) Range(ctx context.Context, id ao.ID, from ao.Slot, limit int
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	d.reads++
+	if d.before != nil {
+		if err := d.before(from); err != nil {
+			return nil, err
+		}
+	}
 	log, ok := d.logs[id]
 	if !ok {
 		return nil, ao.Refuse("log", ao.UnknownProcess, "%s", id)
@@ -408,6 +464,9 @@ func newMachine(t testing.TB) *machine {
 	return &machine{Machine: host}
 }
 
+// standing is a clock by which nothing is slow, however busy the machine.
+func standing() time.Time { return time.Unix(0, 0) }
+
 func (w *world) config() cu.Config {
 	return cu.Config{
 		Store: w.store, Signer: w.unit, Network: network, Machine: w.machine, Directory: w.directory,
@@ -449,10 +508,12 @@ func (w *world) serve(t testing.TB, name string, n int) ao.ID {
 	return c.Process()
 }
 
-// running is a unit at work; stop ends it and waits.
+// running is a unit at work; stop ends it and waits. ended is closed when it has ended by itself or otherwise.
 type running struct {
 	*cu.Unit
-	stop func()
+	stop  func()
+	ended chan struct{}
+	err   error // what Run returned
 }
 
 func (w *world) run(t testing.TB, change ...func(*cu.Config)) *running {
@@ -466,19 +527,19 @@ func (w *world) run(t testing.TB, change ...func(*cu.Config)) *running {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- u.Run(ctx) }()
-	stop := sync.OnceFunc(func() {
+	r := &running{Unit: u, ended: make(chan struct{})}
+	go func() { r.err = u.Run(ctx); close(r.ended) }()
+	r.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("run: %v", err)
+		if <-r.ended; r.err != nil && !errors.Is(r.err, store.ErrBroken) {
+			t.Errorf("run: %v", r.err)
 		}
 		if n := w.machine.open.Load(); n != 0 {
 			t.Errorf("%d states are left open", n)
 		}
 	})
-	t.Cleanup(stop)
-	return &running{Unit: u, stop: stop}
+	t.Cleanup(r.stop)
+	return r
 }
 
 func compute(t testing.TB, u units.Computer, process ao.ID, slot ao.Slot) units.Answer {

@@ -19,12 +19,20 @@ type worker struct {
 	id   ao.ID
 
 	// Under the unit's lock.
-	tasks []*task
-	busy  bool
-	place *list.Element // in the unit's idle list
+	tasks     []*task
+	busy      bool
+	taken     chan struct{} // closed when a process whose state was taken while it waited may go on
+	place     *list.Element // in the unit's list of idle or of packed processes
+	memory    uint64        // what the state takes, or may take while it is evaluated
+	claimed   bool          // the latter
+	idleSince uint64        // the round of saving that found it idle first
 
 	// The working goroutine's.
-	replay    *replayer // nil while cold
+	replay    *replayer     // nil while not hot
+	rest      *resting      // nil while not packed
+	most      uint64        // the most memory that the state takes
+	pace      time.Duration // the slowest of its latest entries
+	tried     int           // entries evaluated
 	seen      *seenInStore
 	profile   string
 	recorded  ao.Slot       // slots before it have an answer
@@ -32,6 +40,7 @@ type worker struct {
 	spent     time.Duration // on evaluation since then
 	at        *stateAt
 	log       units.Log
+	ahead     *ahead // the next page of a long replay
 	chunk     chunk
 	chunkFrom time.Time
 }
@@ -49,6 +58,7 @@ type visitor func(life context.Context, p *worker) error
 // task is something that a caller waits for: that a slot is evaluated and, if visit is set, that it is called then.
 type task struct {
 	slot    ao.Slot
+	entry   *ao.Entry // of the slot, if the caller has handed it over; not checked
 	visit   visitor
 	rest    bool // call visit as the process is, hot or cold
 	checked bool // the slot is known to be in the log
@@ -58,8 +68,10 @@ type task struct {
 	done    chan struct{}
 }
 
-// do hands a task to the process's goroutine and waits.
+// do hands a task to the process's goroutine and waits, for a while: who leaves stops nothing, and may ask again.
 func (u *Unit) do(ctx context.Context, id ao.ID, t *task) error {
+	ctx, cancel := context.WithTimeout(ctx, u.cfg.MaxWait)
+	defer cancel()
 	t.done = make(chan struct{})
 	select {
 	case <-u.started:
@@ -89,9 +101,9 @@ func (u *Unit) enlist(id ao.ID, t *task) error {
 	u.lock.Lock()
 	defer u.lock.Unlock()
 	if u.stopped || u.life.Err() != nil {
-		return errClosed
+		return u.closed()
 	}
-	if u.waiting >= u.cfg.MaxWaiting {
+	if p := u.processes[id]; u.waiting >= u.cfg.MaxWaiting || p != nil && len(p.tasks) >= u.cfg.MaxWaitingEach {
 		return errCrowd
 	}
 	if mark, ok := u.bad[id]; ok && !t.rest {
@@ -116,13 +128,12 @@ func (u *Unit) enlist(id ao.ID, t *task) error {
 
 // start gives the process a goroutine. The lock is held.
 func (u *Unit) start(p *worker) {
-	p.busy = true
+	p.busy, p.idleSince = true, 0
 	if p.place != nil {
-		u.idle.Remove(p.place)
-		p.place = nil
+		u.seize(p)
 	}
 	life := u.life
-	u.work.Go(func() { p.run(life) })
+	u.all.Go(func() { p.run(life) })
 }
 
 // run works until no task is left.
@@ -136,8 +147,9 @@ func (p *worker) run(life context.Context) {
 		if life.Err() == nil {
 			err = p.turn(life, tasks)
 		}
+		p.unit.checkStore(err)
 		if life.Err() != nil {
-			err = errClosed
+			err = p.unit.closed()
 		}
 		if err != nil {
 			p.finish(tasks, err)
@@ -164,7 +176,7 @@ func (p *worker) pending() []*task {
 	if len(live) > 0 {
 		return append([]*task(nil), live...)
 	}
-	p.tasks, p.chunk = nil, chunk{committed: true}
+	p.tasks, p.chunk, p.ahead = nil, chunk{committed: true}, nil
 	u.park(p)
 	return nil
 }
@@ -172,9 +184,12 @@ func (p *worker) pending() []*task {
 // park ends the goroutine's ownership. The lock is held.
 func (u *Unit) park(p *worker) {
 	p.busy = false
-	if p.replay != nil {
+	switch {
+	case p.replay != nil:
 		p.place = u.idle.PushBack(p)
-	} else {
+	case p.rest != nil:
+		p.place = u.packed.PushBack(p)
+	default:
 		delete(u.processes, p.id)
 	}
 	u.makeRoom()
@@ -218,25 +233,12 @@ func (p *worker) turn(life context.Context, tasks []*task) error {
 	if err := p.serve(life); err != nil || p.replay == nil {
 		return err
 	}
-	goal, some, err := p.goal(life, tasks)
-	if err != nil || !some {
-		return err
-	}
 	from := p.replay.cursor.Next
-	if from > goal {
-		return nil
-	}
-	limit := p.unit.cfg.PageSize
-	if left := uint64(goal-from) + 1; left < uint64(limit) {
-		limit = int(left)
-	}
-	entries, err := p.read(life, from, limit)
-	if err != nil {
-		return fmt.Errorf("read log from slot %d: %w", from, err)
-	}
-	if len(entries) == 0 {
-		p.finish(tasks, fmt.Errorf("slot %d: %w", from, errNotYet))
-		return nil
+	own := p.handed(life, tasks, from)
+	p.offer(p.unit.stalled) // a log may let us wait
+	entries, err := p.next(life, tasks, from, own)
+	if !p.retake() || err != nil || len(entries) == 0 {
+		return err
 	}
 	if err := p.evaluate(life, entries); err != nil {
 		p.unit.markBad(p.id, p.faultSlot(from, err), err)
@@ -245,9 +247,52 @@ func (p *worker) turn(life context.Context, tasks []*task) error {
 	return nil
 }
 
+// handed is the next entry, if a caller has handed it over. One that does not fit says nothing about the log, which is
+// read instead.
+func (p *worker) handed(life context.Context, tasks []*task, from ao.Slot) []ao.Entry {
+	for _, t := range tasks {
+		if t.slot != from || t.entry == nil {
+			continue
+		}
+		if _, err := p.replay.check(life, *t.entry); err == nil {
+			return []ao.Entry{*t.entry}
+		}
+	}
+	return nil
+}
+
+// next reads the entries from a slot on that the tasks need, at most a page of them, or takes the caller's own if no other
+// is needed. It touches nothing of the state.
+func (p *worker) next(ctx context.Context, tasks []*task, from ao.Slot, own []ao.Entry) ([]ao.Entry, error) {
+	goal, some, err := p.goal(ctx, tasks, from)
+	if err != nil || !some || from > goal {
+		return nil, err
+	}
+	limit := p.unit.cfg.PageSize
+	if left := uint64(goal-from) + 1; left < uint64(limit) {
+		limit = int(left)
+	}
+	if limit == 1 && own != nil {
+		return own, nil
+	}
+	entries := p.caughtUp(ctx, from, limit)
+	if len(entries) == 0 {
+		if entries, err = p.read(ctx, from, limit); err != nil {
+			return nil, fmt.Errorf("read log from slot %d: %w", from, err)
+		}
+	}
+	if len(entries) == 0 {
+		p.finish(tasks, fmt.Errorf("slot %d: %w", from, errNotYet))
+		return nil, nil
+	}
+	if last := entries[len(entries)-1].Assignment; !last.IsZero() && last.Nonce() < goal && p.log != nil {
+		p.readAhead(ctx, p.log, last.Nonce()+1, p.unit.cfg.PageSize)
+	}
+	return entries, nil
+}
+
 // goal is the last slot that a task needs and the log has, as far as is known; some says whether there is one.
-func (p *worker) goal(ctx context.Context, tasks []*task) (goal ao.Slot, some bool, err error) {
-	next := p.replay.cursor.Next
+func (p *worker) goal(ctx context.Context, tasks []*task, next ao.Slot) (goal ao.Slot, some bool, err error) {
 	var head ao.Slot
 	for _, t := range tasks {
 		if t.rest || t.slot < next {

@@ -16,7 +16,7 @@ var (
 	errStore   = errors.New("the store does not work")
 	errSigner  = errors.New("the signer is not the process's scheduler")
 	errProof   = errors.New("no proof of a known kind")
-	errMeaning = errors.New("the assignment excludes parts of the message or is of another epoch, which this version does not evaluate")
+	errMeaning = errors.New("the assignment is of another epoch, which this version does not evaluate")
 	errForked  = errors.New("the log was served with another entry there before")
 	errNotYet  = errors.New("the slot is not in the log yet")
 	errClosed  = errors.New("the unit is stopping")
@@ -68,12 +68,15 @@ func codes() []codeOf {
 		{errNotYet, ao.NotYet},
 		{errClosed, ao.Busy},
 		{errCrowd, ao.Busy},
+		{errSlowModule, ao.Busy},
 		{errStore, ao.StoreTrouble},
 		{context.DeadlineExceeded, ao.Deadline},
 		{context.Canceled, ao.Deadline},
+		{wasmvm.ErrBusy, ao.Busy},
 		{wasmvm.ErrFormat, ao.BadFormat},
 		{wasmvm.ErrModule, ao.BadModule},
-		{ao.ErrTags, ao.BadTags}, // limits that are no numbers
+		{ao.ErrTags, ao.BadTags}, // limits that are no numbers, intervals that are no times
+		{ao.ErrCronBlocks, ao.Unsupported},
 		{wasmvm.ErrLimit, ao.TooLarge},
 		{wasmvm.ErrImage, ao.BadState},
 		{arweave.ErrUnavailable, ao.ArchiveDown},

@@ -22,12 +22,19 @@ type replayer struct {
 	state   wasmvm.State        // nil before slot 0 and after a fault of the machine
 	tree    *attest.PageTree    // of the state's memory as of the last root; nil until one is asked for
 	seen    seen
+	cron    ao.Cron // when the process ticks; none if its tags make no sense
+	times   times
+	ticked  func(units.CronResult) error // hears of every tick; nil for nobody
 }
 
 // hosts is the part of a directory that a replay asks at every slot.
 type hosts interface {
 	HostAt(ctx context.Context, process ao.ID, nonce ao.Slot) (units.SignaturePolicy, error)
 }
+
+// times are the moments of a log that its ticks depend on, in milliseconds: of its first slot, and the latest of all, for time
+// runs backwards in logs of today's network.
+type times struct{ origin, latest int64 }
 
 // evaluated is what a slot brought forth.
 type evaluated struct {
@@ -39,15 +46,20 @@ type evaluated struct {
 }
 
 func newReplayer(m wasmvm.Machine, h hosts, g wasmvm.Genesis, s seen) *replayer {
-	return &replayer{machine: m, hosts: h, genesis: g, cursor: ao.NewCursor(g.Process.ID()), seen: s}
+	cron, _ := g.Process.Cron() // tags that make no sense imply nothing
+	return &replayer{machine: m, hosts: h, genesis: g, cursor: ao.NewCursor(g.Process.ID()), seen: s, cron: cron}
 }
 
 // step checks the next entry and evaluates it. After an error either nothing has changed or the state is gone; after a
-// *badSlot nothing has changed.
+// *badSlot nothing has changed. Where the log leaves slots out before e, each of them takes a step of its own: the caller
+// gives e again until its slot comes out.
 func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
 	next, err := r.check(ctx, e)
 	if err != nil {
 		return evaluated{}, err
+	}
+	if e.Assignment.Nonce() > r.cursor.Next {
+		return r.skip(), nil
 	}
 	slot := r.cursor.Next
 	effects := r.effects(e)
@@ -64,6 +76,9 @@ func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
 		}
 	}
 	out := evaluated{slot: slot, message: e.Message.ID(), head: next.Link}
+	if err := r.tick(ctx, next.Timestamp); err != nil {
+		return evaluated{}, fmt.Errorf("ticks before slot %d: %w", slot, err)
+	}
 	if duplicate {
 		out.result = ao.Result{Decision: ao.Duplicate}
 	} else {
@@ -76,7 +91,58 @@ func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
 	}
 	out.digest = attest.ResultDigest(out.result)
 	r.cursor, r.last = next, e.Assignment.Fields()
+	if slot == 0 {
+		r.times.origin = next.Timestamp
+	}
+	r.times.latest = max(r.times.latest, next.Timestamp)
 	return out, nil
+}
+
+// skip evaluates nothing: the state stays, and the head with it.
+func (r *replayer) skip() evaluated {
+	out := evaluated{slot: r.cursor.Next, head: r.cursor.Link, result: ao.Result{Decision: ao.Skipped}}
+	out.digest = attest.ResultDigest(out.result)
+	r.cursor.Skip()
+	r.last.Nonce = out.slot // as a checkpoint has it
+	return out
+}
+
+// gap is the time after the last slot.
+func (r *replayer) gap() gap {
+	return gap{
+		cron: r.cron, origin: r.times.origin, slot: r.last.Nonce, height: r.last.BlockHeight, at: ao.AfterSlot(r.times.latest),
+	}
+}
+
+// tick evaluates what the log implies before a slot of that time. After an error, the end of ctx among them, the state is gone.
+func (r *replayer) tick(ctx context.Context, until int64) (err error) {
+	if len(r.cron) == 0 || r.cursor.Next == 0 || r.state == nil {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	g := r.gap()
+	for t, ok := g.next(until); ok; t, ok = g.next(until) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s, result, err := g.tick(context.WithoutCancel(ctx), r.machine, r.state, r.genesis.Process, t)
+		if s != r.state {
+			r.tree = nil // it follows that one state
+		}
+		if r.state = s; err != nil {
+			return err
+		}
+		if r.ticked != nil {
+			if err := r.ticked(result); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // check returns the cursor behind e. Faults of the log are *badSlot.
@@ -87,6 +153,9 @@ func (r *replayer) check(ctx context.Context, e ao.Entry) (ao.Cursor, error) {
 		return ao.Cursor{}, bad(fmt.Errorf("slot %d: %w", slot, errProof))
 	}
 	next := r.cursor
+	for next.Skips(e) {
+		next.Skip()
+	}
 	if err := next.Step(e); err != nil {
 		return ao.Cursor{}, bad(err)
 	}
@@ -97,9 +166,8 @@ func (r *replayer) check(ctx context.Context, e ao.Entry) (ao.Cursor, error) {
 	if owner := e.Assignment.Owner(); !policy.Allows(owner) {
 		return ao.Cursor{}, bad(fmt.Errorf("slot %d: %w: %s", slot, errSigner, owner))
 	}
-	// What leaves parts of a message out, or is of another epoch, may only be evaluated by those who know what that means.
-	_, excludes := e.Assignment.Item().Tag("Exclude")
-	if epoch, ok := e.Assignment.Item().Tag("Epoch"); excludes || ok && epoch != "0" {
+	// What is of another epoch may only be evaluated by those who know what that means.
+	if epoch, ok := e.Assignment.Item().Tag("Epoch"); ok && epoch != "0" {
 		return ao.Cursor{}, bad(fmt.Errorf("slot %d: %w", slot, errMeaning))
 	}
 	return next, nil
@@ -125,7 +193,18 @@ func (r *replayer) apply(ctx context.Context, e ao.Entry) (ao.Result, error) {
 		if r.state, err = r.machine.Begin(ctx, r.genesis, nil); err != nil {
 			return ao.Result{}, err
 		}
+		if process := r.genesis.Process.Message(); e.Message.ID() != process.ID() { // an old log, which begins with a message
+			boot := ao.Entry{Proof: ao.ProofBoot, Assignment: e.Assignment, Message: process}
+			if _, err := r.evaluate(ctx, boot); err != nil {
+				return ao.Result{}, err
+			}
+		}
 	}
+	return r.evaluate(ctx, e)
+}
+
+// evaluate applies an entry to the state that there is.
+func (r *replayer) evaluate(ctx context.Context, e ao.Entry) (ao.Result, error) {
 	// A slot begun is finished: what bounds it is fuel, and a machine that is stopped gives its state up.
 	s, result, err := r.machine.Apply(context.WithoutCancel(ctx), r.state, e)
 	if s != r.state || err != nil {

@@ -52,7 +52,6 @@ func badLogs(t testing.TB, w *world) map[string][]ao.Entry {
 		return replaced(ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: log[badSlot].Message})
 	}
 	return map[string][]ao.Entry{
-		"exclusion":    tagged("Exclude", "Data"),
 		"other epoch":  tagged("Epoch", "1"),
 		"wrong signer": with(func(*ao.AssignmentFields) ans104.Signer { return w.owner }),
 		"gap":          append(log[:badSlot:badSlot], log[badSlot+1:]...),

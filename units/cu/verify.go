@@ -35,6 +35,7 @@ type Report struct {
 	Claimed     uint64    `json:"claimed"`     // slots with at least one settled claim that agrees
 	Disputed    []Dispute `json:"disputed"`
 	Malformed   uint64    `json:"malformed"` // items that call themselves batches of claims and are none
+	Unread      bool      `json:"unread"`    // strangers settled more batches than are read
 	OK          bool      `json:"ok"`        // the log is sound, and the claims of Units agree
 	Reason      string    `json:"reason,omitempty"`
 	FirstBad    *ao.Slot  `json:"firstBad,omitempty"`
@@ -51,6 +52,12 @@ type Dispute struct {
 // maxDisputes bounds the list in a report; anybody can settle claims.
 const maxDisputes = 1000
 
+// maxStrangers is how many batches that are not of Units are fetched, beside some for each slot; anybody can settle them.
+const (
+	maxStrangers     = 1000
+	strangersPerSlot = 4
+)
+
 // verifyPage is how many entries are read at once.
 const verifyPage = 64
 
@@ -62,6 +69,8 @@ type verifier struct {
 	profile string
 	slots   []evaluatedSlot
 	claimed []bool
+	checked map[ans104.ID]bool
+	budget  int // of batches by strangers
 }
 
 type evaluatedSlot struct{ head, digest attest.Hash }
@@ -154,7 +163,10 @@ func (v *verifier) begin(ctx context.Context) error {
 	if err := v.cfg.Machine.Prepare(ctx, module); err != nil {
 		return refusal(fmt.Errorf("prepare module %s: %w", module.ID(), err))
 	}
-	g := wasmvm.Genesis{Process: process, Module: module}
+	g, err := genesisOf(ctx, v.cfg.Archive, process, module)
+	if err != nil {
+		return fmt.Errorf("slot 0: %w", err)
+	}
 	v.profile = v.cfg.Machine.Profile(g)
 	v.replay = newReplayer(v.cfg.Machine, v.cfg.Directory, g, seenInMemory{})
 	return nil
@@ -198,12 +210,16 @@ func (v *verifier) step(ctx context.Context, e ao.Entry) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	out, err := v.replay.step(ctx, e)
-	if err != nil {
-		return err
+	for {
+		out, err := v.replay.step(ctx, e)
+		if err != nil {
+			return err
+		}
+		v.slots = append(v.slots, evaluatedSlot{head: out.head, digest: out.digest})
+		if out.slot == e.Assignment.Nonce() {
+			return nil
+		}
 	}
-	v.slots = append(v.slots, evaluatedSlot{head: out.head, digest: out.digest})
-	return nil
 }
 
 // read is the next page. A page that cannot be read is read entry by entry, so that the bad one is named.
@@ -220,35 +236,18 @@ func (v *verifier) read(ctx context.Context, total ao.Slot) ([]ao.Entry, error) 
 	return entries[:min(len(entries), limit)], nil
 }
 
-// compare holds every settled batch of claims against the replay.
+// compare holds the settled batches of claims against the replay: those of Units first, then those of strangers, as many
+// as are bearable.
 func (v *verifier) compare(ctx context.Context, root *attest.Hash) error {
-	v.claimed = make([]bool, len(v.slots))
-	q := arweave.Query{Tags: []arweave.TagFilter{
-		{Name: "Type", Values: []string{attest.TypeBatch}},
-		{Name: "Process", Values: []string{v.cfg.Process.String()}},
-	}, Ascending: true}
-	if v.cfg.Network != "" {
-		q.Tags = append(q.Tags, arweave.TagFilter{Name: "Network", Values: []string{v.cfg.Network}})
+	v.claimed, v.checked = make([]bool, len(v.slots)), make(map[ans104.ID]bool)
+	v.budget = maxStrangers + strangersPerSlot*len(v.slots)
+	if len(v.cfg.Units) > 0 {
+		if err := v.compareOf(ctx, v.cfg.Units, root); err != nil {
+			return err
+		}
 	}
-	checked := make(map[ans104.ID]bool)
-	for {
-		page, err := v.cfg.Archive.Query(ctx, q)
-		if err != nil {
-			return fmt.Errorf("find settled claims: %w", err)
-		}
-		for _, f := range page.Found {
-			if checked[f.ID] {
-				continue
-			}
-			checked[f.ID] = true
-			if err := v.compareBatch(ctx, f.ID, root); err != nil {
-				return err
-			}
-		}
-		if !page.HasNext || len(page.Found) == 0 || page.Found[len(page.Found)-1].Cursor == q.After {
-			break
-		}
-		q.After = page.Found[len(page.Found)-1].Cursor
+	if err := v.compareOf(ctx, nil, root); err != nil {
+		return err
 	}
 	for _, yes := range v.claimed {
 		if yes {
@@ -258,7 +257,42 @@ func (v *verifier) compare(ctx context.Context, root *attest.Hash) error {
 	return nil
 }
 
+// compareOf reads the batches that the index lists for owners, or for anybody.
+func (v *verifier) compareOf(ctx context.Context, owners []string, root *attest.Hash) error {
+	q := arweave.Query{Owners: owners, Tags: []arweave.TagFilter{
+		{Name: "Type", Values: []string{attest.TypeBatch}},
+		{Name: "Process", Values: []string{v.cfg.Process.String()}},
+	}, Ascending: true}
+	if v.cfg.Network != "" {
+		q.Tags = append(q.Tags, arweave.TagFilter{Name: "Network", Values: []string{v.cfg.Network}})
+	}
+	for {
+		page, err := v.cfg.Archive.Query(ctx, q)
+		if err != nil {
+			return fmt.Errorf("find settled claims: %w", err)
+		}
+		for _, f := range page.Found {
+			if v.checked[f.ID] {
+				continue
+			}
+			if v.budget <= 0 {
+				v.report.Unread = true
+				return nil
+			}
+			v.checked[f.ID] = true
+			if err := v.compareBatch(ctx, f.ID, root); err != nil {
+				return err
+			}
+		}
+		if !page.HasNext || len(page.Found) == 0 || page.Found[len(page.Found)-1].Cursor == q.After {
+			return nil
+		}
+		q.After = page.Found[len(page.Found)-1].Cursor
+	}
+}
+
 func (v *verifier) compareBatch(ctx context.Context, id ans104.ID, root *attest.Hash) error {
+	v.budget-- // given back to a batch of Units
 	item, err := v.cfg.Archive.Get(ctx, id)
 	if errors.Is(err, arweave.ErrCorrupt) || errors.Is(err, arweave.ErrNotFound) {
 		v.report.Malformed++
@@ -271,6 +305,9 @@ func (v *verifier) compareBatch(ctx context.Context, id ans104.ID, root *attest.
 	if err != nil {
 		v.report.Malformed++
 		return nil
+	}
+	if slices.Contains(v.cfg.Units, batch.Unit()) {
+		v.budget++
 	}
 	claims := batch.Claims()
 	if (v.cfg.Network != "" && claims[0].Network != v.cfg.Network) || claims[0].Process != v.cfg.Process {

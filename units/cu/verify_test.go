@@ -260,3 +260,30 @@ func TestVerifyAnyNetwork(t *testing.T) {
 		t.Errorf("report %+v, want every network's claims compared", r)
 	}
 }
+
+// TestVerifyReadsNotEveryStranger: whoever settles junk costs a verification so much and no more, and does not hide the
+// claims of those that it asks about.
+func TestVerifyReadsNotEveryStranger(t *testing.T) {
+	w, p, _ := settledWorld(t)
+	first := w.archive.items
+	w.archive.items = nil
+	stranger := unitstest.Signer("stranger")
+	for i := range 1100 {
+		it, err := ans104.Sign(stranger, ans104.Fields{Data: fmt.Append(nil, "junk ", i), Tags: []ans104.Tag{
+			{Name: "Type", Value: attest.TypeBatch}, {Name: "Process", Value: p.String()}, {Name: "Network", Value: network},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.archive.put(it)
+	}
+	w.archive.items = append(w.archive.items, first...)
+	cfg := w.verification(p)
+	if r := verify(t, cfg); !r.OK || !r.Unread || r.Claimed != 0 || r.Malformed > 1048 {
+		t.Errorf("nobody is asked about: unread %t, %d malformed, %d claimed", r.Unread, r.Malformed, r.Claimed)
+	}
+	cfg.Units = []string{unitstest.Address(w.unit)}
+	if r := verify(t, cfg); !r.OK || !r.Unread || r.Claimed != 12 || r.Malformed > 1048 {
+		t.Errorf("the unit is asked about: unread %t, %d malformed, %d claimed", r.Unread, r.Malformed, r.Claimed)
+	}
+}

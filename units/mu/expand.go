@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/aopeer/aopeer/ao"
-	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/units"
 )
 
@@ -26,8 +26,8 @@ type outbox struct {
 
 // expand makes a task of every element of an outbox. The items come out the same whenever it is done again: their
 // signatures are deterministic and their anchors the module's.
-func (u *Unit) expand(ctx context.Context, s *step, t *task, ans units.Answer) ([]*task, error) {
-	if ans.Result.Outbox() == 0 {
+func (u *Unit) expand(ctx context.Context, s *step, t *task, r ao.Result, digest attest.Hash) ([]*task, error) {
+	if r.Outbox() == 0 {
 		return nil, nil
 	}
 	p, err := u.cfg.Directory.Process(ctx, t.Process)
@@ -35,19 +35,21 @@ func (u *Unit) expand(ctx context.Context, s *step, t *task, ans units.Answer) (
 		return nil, err
 	}
 	o := &outbox{unit: u, step: s, parent: t, origin: ao.Origin{
-		Process: t.Process, Module: p.Module().String(), PushedFor: t.Root.String(),
-		Slot: t.Slot, Digest: ans.Claim.Claim().Result,
+		Process: t.Process, Module: p.Module().String(), Slot: t.Slot, Digest: digest,
 	}}
-	for _, d := range ans.Result.Messages {
+	if !t.isTick() {
+		o.origin.PushedFor = t.Root.String()
+	}
+	for _, d := range r.Messages {
 		m, err := d.Sign(u.cfg.Signer, o.origin, ao.ID{})
 		if err != nil {
 			o.drop(ao.KindMessage, err)
 		} else {
-			o.add(itemTask(m))
+			o.message(d, m)
 		}
 		o.origin.Index++
 	}
-	for _, d := range ans.Result.Spawns {
+	for _, d := range r.Spawns {
 		if t.Again && !p.Trusts(u.address) {
 			// Signed by another key it would be a second process, and not the copy that a repeated message is.
 			o.drop(ao.KindSpawn, ao.Refuse("push", ao.Untrusted, "a spawn is pushed again only by a messenger that its process trusts"))
@@ -56,7 +58,7 @@ func (u *Unit) expand(ctx context.Context, s *step, t *task, ans units.Answer) (
 		}
 		o.origin.Index++
 	}
-	for _, d := range ans.Result.Assignments {
+	for _, d := range r.Assignments {
 		o.assign(d)
 		o.origin.Index++
 	}
@@ -72,13 +74,33 @@ func (o *outbox) add(child *task) {
 		return
 	}
 	child.Root, child.Parent, child.Source, child.Stage = o.parent.Root, o.parent.Message.String(), &o.parent.Process, stageSchedule
+	if o.parent.isTick() {
+		child.Root, child.Parent = child.Message, ""
+	}
 	o.tasks = append(o.tasks, child)
 }
 
 func (o *outbox) drop(kind ao.Kind, err error) {
+	if o.parent.isTick() { // nobody watches
+		o.unit.cfg.Log.Info("element of a tick's outbox dropped", "process", o.parent.Process, "outbox", o.origin.Index, "kind", kind, "err", err)
+		return
+	}
 	o.step.hop(o.parent, units.Hop{
 		Word: "drop", Peer: o.unit.cfg.Peer, Slot: o.parent.Slot,
 		Note: fmt.Sprintf("outbox %d (%s): %s", o.origin.Index, kind, note(err)),
+	})
+}
+
+// message pushes an element that became an item, also into the logs that it asks for beside its target's.
+func (o *outbox) message(d ao.Draft, m ao.Message) {
+	o.add(itemTask(m))
+	further, err := d.Assignments()
+	if err != nil {
+		o.drop(ao.KindMessage, err)
+		return
+	}
+	o.assignTo(ao.KindMessage, further, func(process ao.ID) *task {
+		return &task{Process: process, Message: m.ID(), message: m, Assign: new(ao.AssignOptions)}
 	})
 }
 
@@ -100,30 +122,6 @@ func (o *outbox) spawn(d ao.Draft, scheduler string) {
 	o.add(child)
 }
 
-func (o *outbox) assign(d ao.AssignDraft) {
-	if len(d.Exclude) > 0 { // computers refuse such assignments, so none is made
-		o.drop(ao.KindAssignment, ao.Refuse("push", ao.Unsupported, "an assignment that excludes fields"))
-		return
-	}
-	message, err := ao.ParseID(d.Message)
-	if err != nil {
-		o.drop(ao.KindAssignment, fmt.Errorf("%w: message %.48q", ao.ErrDraft, d.Message))
-		return
-	}
-	wrong := ""
-	for _, name := range d.Processes {
-		process, err := ao.ParseID(name)
-		if err != nil {
-			wrong = name
-			continue
-		}
-		o.add(&task{Process: process, Message: message})
-	}
-	if wrong != "" {
-		o.drop(ao.KindAssignment, fmt.Errorf("%w: process %.48q", ao.ErrDraft, wrong))
-	}
-}
-
 func itemTask(m ao.Message) *task { return &task{Process: m.Target(), Message: m.ID(), message: m} }
 
 // noticeTask tells a spawner that the process which t has just scheduled exists.
@@ -137,36 +135,10 @@ func noticeTask(t *task) (*task, error) {
 	return child, nil
 }
 
-// find fetches a message that an outbox wants assigned: from the log of the process that asks, or from the archive.
-func (u *Unit) find(ctx context.Context, t *task) (ao.Message, error) {
-	if t.Source != nil {
-		if log, err := u.cfg.Directory.Log(ctx, *t.Source); err == nil {
-			if slot, err := log.Find(ctx, *t.Source, t.Message); err == nil {
-				es, err := log.Range(ctx, *t.Source, slot, 1)
-				if err == nil && len(es) == 1 && es[0].Message.ID() == t.Message {
-					return es[0].Message, nil
-				}
-			}
-		}
-	}
-	it, err := u.cfg.Archive.Get(ctx, t.Message)
-	if errors.Is(err, arweave.ErrNotFound) {
-		return ao.Message{}, ao.Refuse("push", ao.UnknownMessage, "message %s to assign", t.Message)
-	}
-	if err != nil {
-		return ao.Message{}, err
-	}
-	m, err := ao.NewMessage(it)
-	if err != nil {
-		return ao.Message{}, ao.Refuse("push", ao.WrongType, "message %s to assign: %v", t.Message, err)
-	}
-	return m, nil
-}
-
 // mail ends a pushed message whose target is no process, after it has been looked for: it is addressed to a wallet,
 // and is settled so that its owner can read it.
 func (u *Unit) mail(ctx context.Context, t *task, err error) error {
-	if !errors.Is(err, &ao.Refusal{Code: ao.UnknownProcess}) || t.Parent == "" || t.lookups < maxLookups-1 ||
+	if !errors.Is(err, &ao.Refusal{Code: ao.UnknownProcess}) || t.Source == nil || t.lookups < maxLookups-1 || t.Assign != nil ||
 		t.message.IsSpawn() || t.message.Owner() != u.address {
 		return err
 	}
@@ -179,14 +151,18 @@ func (u *Unit) mail(ctx context.Context, t *task, err error) error {
 
 // trustNote warns when a pushed message will have no effect because its target does not trust our key.
 func (u *Unit) trustNote(ctx context.Context, t *task, a ao.Assignment) string {
-	if t.Source == nil || t.message.IsSpawn() || t.message.Owner() != u.address {
+	if t.Source == nil || t.message.IsZero() || t.message.IsSpawn() {
+		return ""
+	}
+	owner := t.message.Owner()
+	if owner != u.address && owner != u.abroad {
 		return ""
 	}
 	p, err := u.cfg.Directory.Process(ctx, a.Process())
-	if err != nil || p.Trusts(u.address) {
+	if err != nil || p.Trusts(owner) {
 		return ""
 	}
-	return fmt.Sprintf("the target does not trust %s: its Authority names others", u.address)
+	return fmt.Sprintf("the target does not trust %s: its Authority names others", owner)
 }
 
 func errorNote(r ao.Result) string {

@@ -32,19 +32,21 @@ type town struct {
 
 	lock   sync.Mutex
 	calls  map[string]int
+	given  map[ao.ID]ao.Entry                   // handed to the computer, by message
 	fail   func(call string, n int) error       // asked before each call; n counts from 1
 	assign func(a ao.Assignment) ao.Assignment  // what schedulers answer
 	answer func(a units.Answer) units.Answer    // what the computer answers
 	held   map[ao.ID]*ans104.Item               // the archive
 	drafts func(m ao.Message) (ao.Result, bool) // results that data cannot spell
 	hosts  func(p units.SignaturePolicy) units.SignaturePolicy
+	ticks  map[ao.ID][]units.CronResult // that the computer knows
 }
 
 func newTown(t testing.TB) *town {
 	w := &town{
 		t: t, su: unitstest.NewMemory(unitstest.Signer("su")), other: unitstest.NewMemory(unitstest.Signer("other su")),
 		cu: unitstest.Signer("cu"), user: unitstest.Signer("user"), mu: unitstest.Signer("mu"),
-		calls: map[string]int{}, held: map[ao.ID]*ans104.Item{},
+		calls: map[string]int{}, given: map[ao.ID]ao.Entry{}, held: map[ao.ID]*ans104.Item{}, ticks: map[ao.ID][]units.CronResult{},
 	}
 	w.journal = unitstest.NewEcho(network, w.cu, w.su)
 	return w
@@ -156,6 +158,9 @@ func (w *town) HostAt(ctx context.Context, process ao.ID, _ ao.Slot) (units.Sign
 func (w *town) Scheduler(_ context.Context, address string) (units.Scheduler, error) {
 	for _, s := range []*unitstest.Memory{w.su, w.other} {
 		if s.Address() == address {
+			if s == w.other {
+				return away{scheduler{w, s}}, nil
+			}
 			return scheduler{w, s}, nil
 		}
 	}
@@ -176,6 +181,11 @@ type scheduler struct {
 	units.Scheduler
 }
 
+// away is the town's second scheduler, which is none of the mesh.
+type away struct{ scheduler }
+
+func (away) IsElsewhere() bool { return true }
+
 func (s scheduler) Peer() string { return "peer of the scheduler" }
 
 func (s scheduler) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error) {
@@ -191,11 +201,27 @@ func (s scheduler) Schedule(ctx context.Context, process ao.ID, m ao.Message) (a
 	return a, err
 }
 
+func (s scheduler) Assign(ctx context.Context, process, message ao.ID, how ao.AssignOptions) (ao.Assignment, error) {
+	if err := s.call("schedule"); err != nil {
+		return ao.Assignment{}, err
+	}
+	a, err := s.Scheduler.Assign(ctx, process, message, how)
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if err == nil && s.assign != nil {
+		a = s.assign(a)
+	}
+	return a, err
+}
+
 type computer struct{ *town }
 
 func (c computer) Peer() string { return "peer of the computer" }
 
 func (c computer) Compute(ctx context.Context, process ao.ID, slot ao.Slot) (units.Answer, error) {
+	if e, ok := units.Handed(ctx, process, slot); ok {
+		c.set(func() { c.given[e.Message.ID()] = e })
+	}
 	if err := c.call("compute"); err != nil {
 		return units.Answer{}, err
 	}
@@ -236,6 +262,20 @@ func (c computer) State(context.Context, ao.ID) (units.StateInfo, error) {
 
 func (c computer) DryRun(context.Context, ao.ID, ao.Query) (ao.Result, error) {
 	return ao.Result{}, errors.New("a messenger asks for no dry-run")
+}
+
+func (c computer) Cron(_ context.Context, process ao.ID, from units.CronCursor, limit int) (out []units.CronResult, err error) {
+	if err := c.call("cron"); err != nil {
+		return nil, err
+	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	for _, r := range c.ticks[process] {
+		if r.Cursor.Compare(from.Tick) > 0 && len(out) < limit {
+			out = append(out, r)
+		}
+	}
+	return out, nil
 }
 
 // archive is the part of Arweave that a messenger uses.

@@ -2,13 +2,14 @@
 // is in the outbox and pushes that, until nothing is left.
 //
 // In come signed messages and spawns; out go assignments to the caller and, hop by hop, signed messages to the targets'
-// schedulers. Every step is on disk before the next begins, so a crash repeats a step and never loses one; repeating
-// is harmless, because the same outbox element always becomes the same item.
+// schedulers. Every step is on disk before the next is taken, so a crash repeats a step and never loses one; repeating
+// is harmless, because the same outbox element always becomes the same item. For the same reason other units may be asked
+// for what the next step needs while the present one is being written.
 //
-// It never believes a result that its unit has not signed for, and never answers before the message is safe.
+// It never believes the result of a slot that its unit has not signed for, and never answers before the message is safe.
 //
 // Start with push.go, which is the whole loop; task.go is what is on disk, step.go how it changes, expand.go makes items
-// of an outbox, retry.go says what a failure means.
+// of an outbox, retry.go says what a failure means; monitor.go and watch.go push what processes do by themselves.
 package mu
 
 import (
@@ -29,6 +30,7 @@ import (
 type Config struct {
 	Store     store.Store
 	Signer    ans104.Signer // the unit key; processes that trust this messenger name its address in Authority
+	Abroad    ans104.Signer // signs what goes to schedulers of today's network, which do not take the unit key; nil for none
 	Network   string        // network ID that answers must be claimed for
 	Peer      string        // our own peer ID, for the hops
 	Directory units.Directory
@@ -43,6 +45,9 @@ type Config struct {
 	RetryMax time.Duration // default 1 min
 	GiveUp   time.Duration // how long a step is tried before its task is dropped; anybody can repush it; default 24 h
 	Keep     time.Duration // how long hops and done marks are kept after a push has ended; default 7 days
+
+	CronEvery   time.Duration // how often a computer is asked for ticks of one process, at most; default 10 s
+	MaxMonitors int           // processes monitored, beyond which more are refused as busy; default 1024
 }
 
 func (c *Config) setDefaults() error {
@@ -64,6 +69,7 @@ func (c *Config) setDefaults() error {
 		{&c.RetryMax, time.Minute},
 		{&c.GiveUp, 24 * time.Hour},
 		{&c.Keep, 7 * 24 * time.Hour},
+		{&c.CronEvery, 10 * time.Second},
 	} {
 		if *d.v <= 0 {
 			*d.v = d.def
@@ -75,6 +81,9 @@ func (c *Config) setDefaults() error {
 	if c.MaxTasks <= 0 {
 		c.MaxTasks = 100_000
 	}
+	if c.MaxMonitors <= 0 {
+		c.MaxMonitors = 1024
+	}
 	return nil
 }
 
@@ -82,6 +91,10 @@ func (c *Config) setDefaults() error {
 type Unit struct {
 	cfg     Config
 	address string
+	abroad  string // the address of the other key, "" without one
+
+	asks    sync.WaitGroup // questions ahead; begun by workers only
+	changed chan struct{}  // holds something when watch is to look again
 
 	lock    sync.Mutex
 	ready   []*task               // steps that can be taken now, oldest first
@@ -90,8 +103,13 @@ type Unit struct {
 	roots   map[ao.ID]*root       // by the message that began the push
 	waiters map[string][]chan end // by task key: pushes that wait for an assignment
 	lastHop int64                 // number of the newest hop: strictly increasing
+	working int                   // steps that are being taken
+	count   Counters
 	stopped bool
+	asking  int   // questions ahead that are under way
 	failure error // why it stopped, if not because it was told to
+
+	monitors map[ao.ID]*monitor
 }
 
 // end is what a waiting push is told.
@@ -117,6 +135,12 @@ func New(cfg Config) (*Unit, error) {
 		open:    map[string]*task{},
 		roots:   map[ao.ID]*root{},
 		waiters: map[string][]chan end{},
+		changed: make(chan struct{}, 1), monitors: map[ao.ID]*monitor{},
+	}
+	if cfg.Abroad != nil {
+		if u.abroad, err = ans104.Address(cfg.Abroad.Type(), cfg.Abroad.Owner()); err != nil {
+			return nil, fmt.Errorf("messenger key: %w", err)
+		}
 	}
 	u.wake = sync.NewCond(&u.lock)
 	return u, u.load()
@@ -125,17 +149,27 @@ func New(cfg Config) (*Unit, error) {
 // Address is what processes name in Authority to trust this messenger.
 func (u *Unit) Address() string { return u.address }
 
+// Counters are what the unit has done since it was made.
+type Counters struct {
+	Retries uint64 `json:"retries"` // steps set aside after a failure that may pass
+	Dropped uint64 `json:"dropped"` // tasks ended because they cannot succeed
+}
+
 // Status is what the unit says of itself.
 type Status struct {
-	Open  int `json:"open"`  // tasks not done
-	Ready int `json:"ready"` // of these, steps that wait for a worker
+	Open    int `json:"open"`    // tasks not done
+	Ready   int `json:"ready"`   // of these, steps that wait for a worker
+	Working int `json:"working"` // of these, steps that are being taken
+
+	Monitored int `json:"monitored"` // processes whose ticks are pushed
+	Counters
 }
 
 // Status counts the work at hand.
 func (u *Unit) Status() Status {
 	u.lock.Lock()
 	defer u.lock.Unlock()
-	return Status{Open: len(u.open), Ready: len(u.ready)}
+	return Status{Open: len(u.open), Ready: len(u.ready), Working: u.working, Monitored: len(u.monitors), Counters: u.count}
 }
 
 // Run takes steps until ctx ends or the store fails for good, and returns when every step under way has come to rest.
@@ -148,12 +182,17 @@ func (u *Unit) Run(ctx context.Context) error {
 		workers.Go(func() {
 			for t := u.next(); t != nil; t = u.next() {
 				u.work(ctx, t)
+				u.lock.Lock()
+				u.working--
+				u.lock.Unlock()
 			}
 			cancel() // the others too, if this one was stopped by a failure
 		})
 	}
 	workers.Go(func() { u.tidy(ctx) })
+	workers.Go(func() { u.watch(ctx) })
 	workers.Wait()
+	u.asks.Wait()
 	u.lock.Lock()
 	defer u.lock.Unlock()
 	for _, t := range u.open {
@@ -194,5 +233,6 @@ func (u *Unit) next() *task {
 	t := u.ready[0]
 	u.ready[0] = nil
 	u.ready = u.ready[1:]
+	u.working++
 	return t
 }

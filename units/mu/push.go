@@ -2,6 +2,7 @@ package mu
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -14,7 +15,11 @@ func (u *Unit) Push(ctx context.Context, m ao.Message) (ao.Assignment, error) {
 	if m.IsZero() {
 		return ao.Assignment{}, ao.Refuse("push", ao.Malformed, "there is no message")
 	}
-	t := &task{Root: m.ID(), Process: m.Target(), Message: m.ID(), Stage: stageSchedule, message: m}
+	return u.queue(ctx, &task{Root: m.ID(), Process: m.Target(), Message: m.ID(), Stage: stageSchedule, message: m})
+}
+
+// queue makes a caller's task durable, sets it going and waits until it has its slot.
+func (u *Unit) queue(ctx context.Context, t *task) (ao.Assignment, error) {
 	if a, err := u.assigned(t.key()); err != nil || !a.IsZero() {
 		return a, err
 	}
@@ -43,7 +48,7 @@ func (u *Unit) Push(ctx context.Context, m ao.Message) (ao.Assignment, error) {
 	if len(u.waiters[t.key()]) == 0 {
 		delete(u.waiters, t.key())
 	}
-	return ao.Assignment{}, ao.Refuse("push", ao.Queued, "message %s is safe and will be scheduled", m.ID())
+	return ao.Assignment{}, ao.Refuse("push", ao.Queued, "message %s is safe and will be scheduled", t.Message)
 }
 
 // accept makes a task durable and then sets it going, once, however many ask for it. wait, if not nil, is told when
@@ -128,41 +133,50 @@ func (u *Unit) work(ctx context.Context, t *task) {
 	}
 }
 
-// schedule is the first hop: the item gets its slot, and the slot is on disk before its result is asked for.
+// schedule is the first hop: the item gets its slot, and the slot is on disk before anything is made
+// of its result.
 func (u *Unit) schedule(ctx context.Context, t *task, start time.Time) error {
-	if t.message.IsZero() {
+	if t.message.IsZero() && !t.Assign.BaseLayer {
 		m, err := u.find(ctx, t)
-		if err != nil {
+		if err != nil && !isUnknown(err) { // else the scheduler may know more
 			return err
 		}
 		t.message = m
 	}
-	address := t.message.Tags().Get("Scheduler")
-	if !t.message.IsSpawn() || t.Process != t.Message {
-		host, err := u.cfg.Directory.HostAt(ctx, t.Process, 0)
-		if err != nil {
-			return u.mail(ctx, t, err)
-		}
-		if len(host.Keys) == 0 {
-			return ao.Refuse("schedule", ao.UnknownUnit, "nobody schedules %s", t.Process)
-		}
-		address = host.Keys[0]
+	door, a, err := u.slot(ctx, t)
+	if err != nil && door == nil {
+		return u.mail(ctx, t, err)
 	}
-	door, err := u.cfg.Directory.Scheduler(ctx, address)
-	if err != nil {
-		return err
+	if errors.Is(err, errAbroad) {
+		return u.sendAbroad(t)
 	}
-	a, err := door.Schedule(ctx, t.Process, t.message)
 	if err != nil {
 		return err
 	}
 	if err := u.checkSlot(ctx, t, a); err != nil {
 		return err
 	}
+	u.ask(ctx, t, a)
+	bought := units.BoughtOf(door)
 	return u.scheduled(t, a, units.Hop{
 		Word: "schedule", Peer: units.PeerOf(door), Slot: a.Nonce(), Took: u.cfg.Now().Sub(start),
-		Note: u.trustNote(ctx, t, a),
+		Price: bought.Price, Why: bought.Why, Note: u.trustNote(ctx, t, a),
 	})
+}
+
+// schedulerOf is the door of who schedules the task's process.
+func (u *Unit) schedulerOf(ctx context.Context, t *task) (units.Scheduler, error) {
+	if t.message.IsSpawn() && t.Process == t.Message {
+		return u.cfg.Directory.Scheduler(ctx, t.message.Tags().Get("Scheduler"))
+	}
+	host, err := u.cfg.Directory.HostAt(ctx, t.Process, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(host.Keys) == 0 {
+		return nil, ao.Refuse("schedule", ao.UnknownUnit, "nobody schedules %s", t.Process)
+	}
+	return u.cfg.Directory.Scheduler(ctx, host.Keys[0])
 }
 
 // checkSlot holds an assignment against what was asked for. A copy of a pushed message may have the slot already.
@@ -170,7 +184,11 @@ func (u *Unit) checkSlot(ctx context.Context, t *task, a ao.Assignment) error {
 	if a.IsZero() || a.Process() != t.Process {
 		return ao.Refuse("schedule", ao.BadLog, "the assignment of %s is for another process", t.Message)
 	}
-	if _, pushed := t.message.Pushed(); a.Message() != t.message.ID() && !pushed {
+	isCopy := false
+	if !t.message.IsZero() {
+		_, isCopy = t.message.Pushed()
+	}
+	if a.Message() != t.Message && !isCopy {
 		return ao.Refuse("schedule", ao.BadLog, "the assignment of %s is for another message", t.Message)
 	}
 	host, err := u.cfg.Directory.HostAt(ctx, t.Process, a.Nonce())
@@ -195,9 +213,12 @@ func (u *Unit) scheduled(t *task, a ao.Assignment, h units.Hop) error {
 		}
 		children = append(children, child)
 	}
+	if child, ok := addressedTask(t); ok {
+		children = append(children, child)
+	}
 	next := *t
 	next.Stage, next.Slot, next.Link, next.Notice, next.Since = stageCompute, a.Nonce(), a.Link(), nil, u.cfg.Now().UnixMilli()
-	isCast := t.message.IsCast()
+	isCast := t.isCast()
 	if isCast {
 		s.hop(t, units.Hop{Word: "done", Peer: u.cfg.Peer, Slot: a.Nonce(), Note: "cast: nobody listens for the result"})
 		s.Delete(keyTask + t.key())
@@ -222,11 +243,7 @@ func (u *Unit) scheduled(t *task, a ao.Assignment, h units.Hop) error {
 
 // crank is the second hop: the slot's result, whose outbox becomes tasks of their own.
 func (u *Unit) crank(ctx context.Context, t *task, start time.Time) error {
-	door, err := u.cfg.Directory.Computer(ctx, t.Process)
-	if err != nil {
-		return err
-	}
-	ans, err := door.Compute(ctx, t.Process, t.Slot)
+	door, ans, err := u.result(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -236,12 +253,12 @@ func (u *Unit) crank(ctx context.Context, t *task, start time.Time) error {
 	if ao.ID(ans.Claim.Claim().Head) != t.Link {
 		return ao.Refuse("push", ao.BadResult, "slot %d of %s: the claim is about another history than the assignment", t.Slot, t.Process)
 	}
-	s := &step{root: t.Root}
+	s, bought := &step{root: t.Root}, units.BoughtOf(door)
 	s.hop(t, units.Hop{
 		Word: "compute", Peer: units.PeerOf(door), Slot: t.Slot, Digest: ao.ID(ans.Claim.Claim().Result).String(),
-		Outbox: ans.Result.Outbox(), Took: u.cfg.Now().Sub(start), Note: errorNote(ans.Result),
+		Outbox: ans.Result.Outbox(), Took: u.cfg.Now().Sub(start), Price: bought.Price, Why: bought.Why, Note: errorNote(ans.Result),
 	})
-	children, err := u.expand(ctx, s, t, ans)
+	children, err := u.expand(ctx, s, t, ans.Result, ans.Claim.Claim().Result)
 	if err != nil {
 		return err
 	}
@@ -249,7 +266,12 @@ func (u *Unit) crank(ctx context.Context, t *task, start time.Time) error {
 		s.hop(t, units.Hop{Word: "done", Peer: u.cfg.Peer, Slot: t.Slot})
 	}
 	s.Delete(keyTask + t.key())
-	if err := u.commit(s, children...); err != nil {
+	fresh, err := u.claimFresh(children)
+	if err != nil {
+		return err
+	}
+	u.send(ctx, fresh)
+	if err := u.record(s, fresh); err != nil {
 		return err
 	}
 	u.lock.Lock()

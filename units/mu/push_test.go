@@ -19,10 +19,16 @@ func TestUnitIsAMessenger(t *testing.T) {
 		w := newTown(t)
 		p := w.spawn(t.Name())
 		return unitstest.MessengerFixture{
+			Ticking:   w.spawn("ticking", unitstest.TickingTags()...),
 			Messenger: w.started(),
 			Log:       w.su,
 			Process:   p,
 			Message:   func(t *testing.T, name string) ao.Message { return w.message(p, name) },
+			Elsewhere: func(t *testing.T, name string) ao.Message {
+				m := w.message(w.spawn(t.Name()+" elsewhere"), name)
+				w.set(func() { w.held[m.ID()] = m.Item() })
+				return m
+			},
 			Stall: func(*testing.T) func() {
 				w.set(func() { w.fail = refuseAll("schedule", ao.Unreachable) })
 				return func() { w.set(func() { w.fail = nil }) }
@@ -234,9 +240,9 @@ func TestResultBranchesAreBounded(t *testing.T) {
 	u2 := w.unit(memory(t))
 	s := &step{root: wide.ID()}
 	top := &task{Root: wide.ID(), Process: a, Message: wide.ID(), message: wide}
-	children, err := u2.expand(t.Context(), s, top, units.Answer{Result: ao.Result{
+	children, err := u2.expand(t.Context(), s, top, ao.Result{
 		Assignments: []ao.AssignDraft{{Message: m.ID().String(), Processes: names}},
-	}})
+	}, attest.Hash{})
 	if err != nil || len(children) != maxBranches {
 		t.Errorf("%d tasks, %v; want %d", len(children), err, maxBranches)
 	}

@@ -41,7 +41,7 @@ func isFinal(t *task, err error) bool {
 	case ao.BadFormat, ao.BadModule:
 		return true
 	case ao.Malformed, ao.BadSignature, ao.NotAO, ao.WrongType, ao.BadTags, ao.NoTarget, ao.TooLarge, ao.BadDraft,
-		ao.WrongScheduler, ao.OtherNetwork, ao.Unsupported:
+		ao.WrongScheduler, ao.OtherNetwork, ao.Unsupported, ao.Rejected:
 		return t.Stage == stageSchedule
 	}
 	return isUnknown(err) && t.lookups >= maxLookups
@@ -64,6 +64,7 @@ func (u *Unit) later(t *task, err error) {
 	if u.stopped {
 		return
 	}
+	u.count.Retries++
 	t.timer = time.AfterFunc(pause, func() {
 		u.lock.Lock()
 		defer u.lock.Unlock()
@@ -77,6 +78,9 @@ func (u *Unit) later(t *task, err error) {
 // drop ends a task that cannot succeed, and says why to whoever waits or looks.
 func (u *Unit) drop(t *task, err error) {
 	u.cfg.Log.Info("push dropped", "message", t.Message, "process", t.Process, "stage", t.Stage, "err", err)
+	u.lock.Lock()
+	u.count.Dropped++
+	u.lock.Unlock()
 	u.close(t, units.Hop{Word: "drop", Peer: u.cfg.Peer, Slot: t.Slot, Note: note(err)}, err)
 }
 

@@ -34,6 +34,11 @@ func (u *Unit) commit(s *step, children ...*task) error {
 	if err != nil {
 		return err
 	}
+	return u.record(s, fresh)
+}
+
+// record is commit for children that have been claimed.
+func (u *Unit) record(s *step, fresh []*task) error {
 	for len(fresh) > 0 {
 		// All but the last batch hold children alone: after a crash between two of them the step is done again, and
 		// finds the children that are there.

@@ -42,7 +42,12 @@ type task struct {
 	Link    ao.ID   `json:"link,omitzero"`   // of the slot's assignment: the head that a claim about it must name
 	Again   bool    `json:"again,omitempty"` // a repush: the slot is known, its outbox is pushed once more
 
-	message ao.Message  // absent while a message to assign must be found
+	// Assign says that the message exists already, at home in another log or on the archive, and how it is assigned.
+	Assign *ao.AssignOptions `json:"assign,omitempty"`
+
+	sent    *sent       // the question for its slot, when it was asked ahead
+	asked   *asked      // the question for its result, when it was asked ahead
+	message ao.Message  // absent while a message to assign has not been found here
 	tries   int         // failed steps of this stage since start
 	lookups int         // of these, how many did not find what they looked for
 	timer   *time.Timer // until the next try
@@ -56,6 +61,9 @@ func (t *task) key() string {
 	return key
 }
 
+// isTick says that this is no task, but stands for a tick, which no message began.
+func (t *task) isTick() bool { return t.Message.IsZero() }
+
 // raw is the item's bytes, nil while it must be found.
 func (t *task) raw() []byte {
 	if t.message.IsZero() {
@@ -63,6 +71,9 @@ func (t *task) raw() []byte {
 	}
 	return t.message.Raw()
 }
+
+// isCast says whether nobody listens for the result.
+func (t *task) isCast() bool { return !t.message.IsZero() && t.message.IsCast() }
 
 // put records the task in a batch: the length of the JSON, the JSON, the item.
 func (t *task) put(b *store.Batch) error {
@@ -91,6 +102,9 @@ func parseTask(b []byte) (*task, error) {
 	}
 	raw := b[n+int(size):]
 	if len(raw) == 0 {
+		if t.Assign == nil { // of a version that knew only plain ones
+			t.Assign = new(ao.AssignOptions)
+		}
 		return t, nil
 	}
 	var err error
@@ -113,6 +127,9 @@ func (u *Unit) load() error {
 		return fmt.Errorf("read open pushes: %w: clock", errTask)
 	default:
 		u.lastHop = int64(binary.BigEndian.Uint64(v))
+	}
+	if err := u.loadMonitors(); err != nil {
+		return err
 	}
 	return u.scan(keyTask, func(p store.Pair) error {
 		t, err := parseTask(p.Value)

@@ -19,6 +19,7 @@ import (
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/market"
 	"github.com/aopeer/aopeer/p2p"
 	"github.com/aopeer/aopeer/units"
 )
@@ -43,6 +44,8 @@ type Directory struct {
 
 	lock      sync.Mutex
 	own       Doors
+	elsewhere *Elsewhere           // nil: whoever is not on the mesh is not there
+	market    *Market              // nil: nobody is paid
 	processes map[ao.ID]ao.Process // bounded by maxRemembered
 	modules   map[ao.ID]ao.Module
 	chosen    map[ao.ID]string // which computer a process was given to
@@ -55,6 +58,9 @@ const (
 	maxAsk        = 64 // schedulers asked whether they host a process
 	askAtOnce     = 16
 )
+
+// keyProcess begins the key of a process's item, which never changes.
+const keyProcess = "dir/process/"
 
 var _ units.Directory = (*Directory)(nil)
 
@@ -73,6 +79,27 @@ func (d *Directory) SetDoors(own Doors) {
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	d.own = own
+}
+
+// SetMarket has units chosen and paid on the market. Call it before Run.
+func (d *Directory) SetMarket(m *Market) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.market = m
+}
+
+// SetElsewhere has schedulers that are not on the mesh looked for and asked by HTTP. Call it before Run.
+func (d *Directory) SetElsewhere(e *Elsewhere) {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	d.elsewhere = e
+}
+
+// place is the market, nil for none.
+func (d *Directory) place() *Market {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	return d.market
 }
 
 // HostAt is the Scheduler tag's one key.
@@ -94,8 +121,7 @@ func (d *Directory) Process(ctx context.Context, id ao.ID) (ao.Process, error) {
 	if ok {
 		return p, nil
 	}
-	key := "dir/process/" + id.String()
-	if raw, err := d.store.Get(key); err == nil {
+	if raw, err := d.store.Get(keyProcess + id.String()); err == nil {
 		if p, err := parseProcess(raw, id); err == nil {
 			d.remember(p)
 			return p, nil
@@ -105,11 +131,17 @@ func (d *Directory) Process(ctx context.Context, id ao.ID) (ao.Process, error) {
 	if err != nil {
 		return ao.Process{}, err
 	}
-	if p, err = parseProcess(raw, id); err != nil {
+	return d.keep(raw, id)
+}
+
+// keep stores a process for good.
+func (d *Directory) keep(raw []byte, id ao.ID) (ao.Process, error) {
+	p, err := parseProcess(raw, id)
+	if err != nil {
 		return ao.Process{}, Refusal("schedule", err)
 	}
 	var b store.Batch
-	b.Put(key, raw)
+	b.Put(keyProcess+id.String(), raw)
 	if err := d.store.Commit(&b); err != nil {
 		return ao.Process{}, Refusal("schedule", err)
 	}
@@ -137,15 +169,23 @@ func (d *Directory) remember(p ao.Process) {
 	d.processes[p.ID()] = p
 }
 
-// fetchProcess asks, in this order, our own log, the mesh's schedulers and Arweave.
+// fetchProcess asks, in this order, our own log, the scheduler elsewhere that is asked for all, the mesh's schedulers and
+// Arweave.
 func (d *Directory) fetchProcess(ctx context.Context, id ao.ID, own Doors) ([]byte, error) {
 	if own.Log != nil {
 		if es, err := own.Log.Range(ctx, id, 0, 1); err == nil && len(es) == 1 {
 			return es[0].Message.Raw(), nil
 		}
 	}
+	if u, ok := d.outside().forAll(); ok {
+		if it, err := u.process(ctx, id); err == nil {
+			return it.Raw(), nil
+		}
+	}
+	all := true
 	if d.mesh != nil {
-		if raw := d.askLogs(ctx, id, d.schedulers()); raw != nil {
+		var raw []byte
+		if raw, all = d.askLogs(ctx, id, d.schedulers()); raw != nil {
 			return raw, nil
 		}
 	}
@@ -155,6 +195,9 @@ func (d *Directory) fetchProcess(ctx context.Context, id ao.ID, own Doors) ([]by
 	}
 	if !errors.Is(err, arweave.ErrNotFound) {
 		return nil, Refusal("schedule", err)
+	}
+	if !all { // a young process is not on Arweave yet, and the one that does not answer may be its scheduler
+		return nil, ao.Refuse("schedule", ao.Unreachable, "%s is not on Arweave, and not every scheduler could be asked for it", id)
 	}
 	return nil, ao.Refuse("schedule", ao.UnknownProcess, "%s", id)
 }
@@ -171,11 +214,16 @@ func (d *Directory) schedulers() []peer.ID {
 	return peers[:min(len(peers), maxAsk)]
 }
 
-// askLogs takes slot 0 from the first peer that has it.
-func (d *Directory) askLogs(ctx context.Context, id ao.ID, peers []peer.ID) []byte {
+// askLogs takes slot 0 from the first peer that has it; all says whether every one of them was heard. A peer that cannot be
+// reached is asked for as long as it is announced, so whoever announces what is not there delays no more than that.
+func (d *Directory) askLogs(ctx context.Context, id ao.ID, peers []peer.ID) (raw []byte, all bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answers := make(chan []byte, len(peers))
+	type answer struct {
+		raw   []byte
+		heard bool
+	}
+	answers := make(chan answer, len(peers))
 	turns := make(chan struct{}, askAtOnce)
 	for _, p := range peers {
 		go func() {
@@ -183,23 +231,29 @@ func (d *Directory) askLogs(ctx context.Context, id ao.ID, peers []peer.ID) []by
 			case turns <- struct{}{}:
 				defer func() { <-turns }()
 			case <-ctx.Done():
-				answers <- nil
+				answers <- answer{}
 				return
 			}
 			es, err := Log(d.node, p).Range(ctx, id, 0, 1)
-			if err != nil || len(es) != 1 || es[0].Message.ID() != id {
-				answers <- nil
-				return
+			switch {
+			case err != nil:
+				answers <- answer{heard: Refusal(verbLog, err).Code != ao.Unreachable}
+			case len(es) != 1 || es[0].Message.ID() != id:
+				answers <- answer{heard: true}
+			default:
+				answers <- answer{raw: es[0].Message.Raw()}
 			}
-			answers <- es[0].Message.Raw()
 		}()
 	}
+	all = true
 	for range peers {
-		if raw := <-answers; raw != nil {
-			return raw
+		a := <-answers
+		if a.raw != nil {
+			return a.raw, true
 		}
+		all = all && a.heard
 	}
-	return nil
+	return nil, all
 }
 
 // Module is a published module, kept as a file once it has been fetched.
@@ -256,19 +310,32 @@ func (d *Directory) storedModule(name string, id ao.ID) (ao.Module, error) {
 	return ao.NewModule(it)
 }
 
-// Scheduler is our own, or the client of the peer whose key has that address.
+// Scheduler is our own, or the client of the peer whose key has that address, or of the unit elsewhere that says that it is
+// its own.
 func (d *Directory) Scheduler(ctx context.Context, address string) (units.Scheduler, error) {
 	if s := d.doors().Scheduler; s != nil && address == d.address {
 		return s, nil
 	}
+	if e := d.outside(); e.Knows(address) {
+		return d.abroad(ctx, e, address)
+	}
 	id, err := d.locate(ctx, address)
 	if err != nil {
+		if e := d.outside(); e != nil {
+			return d.abroad(ctx, e, address)
+		}
 		return nil, err
+	}
+	if unit, err := ao.ParseID(address); err == nil {
+		if m := d.place(); m != nil {
+			return m.Scheduler(unit, id), nil
+		}
 	}
 	return Scheduler(d.node, id), nil
 }
 
-// Log is our own if we schedule the process, else that of its scheduler, else what Arweave has of it.
+// Log is our own if we schedule the process, else that of its scheduler, on the mesh or elsewhere, else what Arweave has of
+// it. Where the scheduler is known and cannot be reached, each call asks Arweave instead.
 func (d *Directory) Log(ctx context.Context, process ao.ID) (units.Log, error) {
 	host, err := d.HostAt(ctx, process, 0)
 	if err != nil {
@@ -277,20 +344,71 @@ func (d *Directory) Log(ctx context.Context, process ao.ID) (units.Log, error) {
 	if l := d.doors().Log; l != nil && slices.Contains(host.Keys, d.address) {
 		return l, nil
 	}
+	e := d.outside()
 	for _, address := range host.Keys {
+		if e.Knows(address) {
+			continue
+		}
 		if id, err := d.locate(ctx, address); err == nil {
-			return Log(d.node, id), nil
+			return liveLog{logClient{client{node: d.node, to: id}}, d.settled}, nil
+		}
+	}
+	for _, address := range host.Keys {
+		if e == nil {
+			break
+		}
+		if u, err := e.unit(ctx, address); err == nil {
+			return awayLog{u, d.settled}, nil
 		}
 	}
 	return d.settled, nil
 }
 
-// Computer is our own, or one of the mesh's. A process stays with the computer that it was first given to, the one
-// with the fewest, so that it is hot in one place; the next takes over when that one does not answer.
+// outside is the schedulers elsewhere, nil for none.
+func (d *Directory) outside() *Elsewhere {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	return d.elsewhere
+}
+
+// abroad is the scheduler elsewhere of that address. Processes that it takes are remembered, for they are not on Arweave yet.
+func (d *Directory) abroad(ctx context.Context, e *Elsewhere, address string) (units.Scheduler, error) {
+	u, err := e.unit(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return awayScheduler{u, d}, nil
+}
+
+// Computer is our own, or whom the market gives the process to. While nobody offers anything it is one of the mesh's.
 func (d *Directory) Computer(_ context.Context, process ao.ID) (units.Computer, error) {
 	if c := d.doors().Computer; c != nil {
 		return c, nil
 	}
+	announced, err := d.announced(process)
+	if m := d.place(); m != nil && (err != nil || m.offering(market.Computer) > 0) {
+		return m.Computer(d.format(process), announced), nil
+	}
+	return announced, err
+}
+
+// format is the Module-Format of a process, as far as it is known without asking anybody.
+func (d *Directory) format(process ao.ID) string {
+	d.lock.Lock()
+	defer d.lock.Unlock()
+	p, ok := d.processes[process]
+	if !ok {
+		return ""
+	}
+	if m, ok := d.modules[p.Module()]; ok {
+		return m.Format()
+	}
+	return ""
+}
+
+// announced is computers that announce themselves, whatever they may ask. A process stays with the one that it was first
+// given to, the one with the fewest, so that it is hot in one place; the next takes over when that one does not answer.
+func (d *Directory) announced(process ao.ID) (units.Computer, error) {
 	var us []Unit
 	if d.mesh != nil {
 		us = d.mesh.Roster.With(RoleComputer)
@@ -338,8 +456,19 @@ func (d *Directory) rank(process ao.ID, us []Unit) {
 	d.given[us[0].Address]++
 }
 
-// Messenger is one of the mesh's messengers.
+// Messenger is whom the market gives messages to; while nobody offers anything one of the mesh's, which is then named.
 func (d *Directory) Messenger() (units.Messenger, Unit, error) {
+	m := d.place()
+	if m == nil || m.offering(market.Messenger) == 0 {
+		return d.announcedMessenger()
+	}
+	return m.Messenger(d, func() (units.Messenger, error) {
+		door, _, err := d.announcedMessenger()
+		return door, err
+	}), Unit{}, nil
+}
+
+func (d *Directory) announcedMessenger() (units.Messenger, Unit, error) {
 	if d.mesh != nil {
 		if us := d.mesh.Roster.With(RoleMessenger); len(us) > 0 {
 			return Messenger(d.node, us[0].Peer), us[0], nil

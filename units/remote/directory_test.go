@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -114,6 +116,10 @@ func TestProcessIsLookedForInOrder(t *testing.T) {
 	if p, err = d.Process(t.Context(), mine.Process()); err != nil || p.ID() != mine.Process() || d.archive.gets != gets {
 		t.Errorf("from our own: %v", err)
 	}
+
+	// What nobody has may be with the one that is away.
+	_, err = d.Process(t.Context(), id)
+	unitstest.WantRefusal(t, err, ao.Unreachable)
 }
 
 func TestWrongThingsAreNoProcess(t *testing.T) {
@@ -355,6 +361,63 @@ func TestFailover(t *testing.T) {
 	unitstest.WantRefusal(t, err, ao.Deadline)
 	if two.calls != 0 {
 		t.Error("asked on for a caller that is gone")
+	}
+}
+
+// noting is a computer that notes what entries it is handed.
+type noting struct {
+	units.Computer
+	handed chan ao.ID
+}
+
+func (n noting) Compute(ctx context.Context, process ao.ID, slot ao.Slot) (units.Answer, error) {
+	id := ao.ID{}
+	if e, ok := units.Handed(ctx, process, slot); ok {
+		id = e.Message.ID()
+	}
+	n.handed <- id
+	return n.Computer.Compute(ctx, process, slot)
+}
+
+func callerOf(node *p2p.Node, to peer.ID) client { return client{node: node, to: to} }
+
+func TestEntryIsHandedOver(t *testing.T) {
+	server, client := pair(t)
+	s := unitstest.NewMemory(unitstest.Signer("su"))
+	c := unitstest.MakeChain(t, "log", 3)
+	s.Load(c)
+	n := noting{unitstest.NewEcho(network, unitstest.Signer("computer"), s), make(chan ao.ID, 1)}
+	ServeComputer(server, n)
+	all := c.Entries()
+	for name, q := range map[string]struct {
+		handed ao.Entry
+		want   ao.ID
+	}{
+		"of the slot": {all[1], all[1].Message.ID()}, "of another slot": {all[2], ao.ID{}}, "none": {ao.Entry{}, ao.ID{}},
+	} {
+		ctx := t.Context()
+		if name != "none" {
+			ctx = units.Hand(ctx, q.handed)
+		}
+		a, err := Computer(client, network, server.ID()).Compute(ctx, c.Process(), 1)
+		if err != nil || a.Check(network, c.Process(), 1) != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := <-n.handed; got != q.want {
+			t.Errorf("%s: %s was handed over", name, got)
+		}
+	}
+	// What is handed over and does not verify is refused, and the computer not bothered.
+	call, err := callerOf(client, server.ID()).open(t.Context(), verbCompute,
+		computeRequest{Op: "compute", Process: c.Process(), Slot: 1, Handed: true}, all[1].Assignment.Raw(), []byte("no item"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer call.close()
+	var h computeAnswer
+	unitstest.WantRefusal(t, call.header(&h), ao.Malformed)
+	if len(n.handed) > 0 {
+		t.Error("the computer was asked")
 	}
 }
 

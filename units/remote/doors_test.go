@@ -59,7 +59,7 @@ func TestRemoteComputer(t *testing.T) {
 		ServeComputer(server, unitstest.NewEcho(network, unit, s))
 		return unitstest.ComputerFixture{
 			Computer: Computer(client, network, server.ID()), Network: network, Process: c.Process(), Slots: 5,
-			Entries: c.Entries(), Unit: unitstest.Address(unit), Query: ao.Query{Data: []byte("echo")},
+			Entries: c.Entries(), Unit: unitstest.Address(unit), Query: ao.Query{Data: []byte("echo")}, Ticking: ticking(t, s),
 		}
 	})
 }
@@ -75,11 +75,12 @@ func TestRemoteMessenger(t *testing.T) {
 		c := unitstest.NewCourier(s, unitstest.NewEcho("network", unitstest.Signer("computer"), s))
 		ServeMessenger(server, c)
 		return unitstest.MessengerFixture{
-			Messenger: Messenger(client, server.ID()), Log: s, Process: p.ID(),
+			Messenger: Messenger(client, server.ID()), Log: s, Process: p.ID(), Ticking: ticking(t, s),
 			Message: func(t *testing.T, name string) ao.Message {
 				return unitstest.Message(t, unitstest.Signer("user"), p.ID(), name)
 			},
-			Stall: func(*testing.T) func() { return c.Stall() },
+			Elsewhere: inAnotherLog(s),
+			Stall:     func(*testing.T) func() { return c.Stall() },
 		}
 	})
 }
@@ -110,5 +111,28 @@ func BenchmarkSchedule(b *testing.B) {
 		if _, err := door.Schedule(b.Context(), p.ID(), m); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// ticking puts the log of a process that ticks into a scheduler.
+func ticking(t *testing.T, s *unitstest.Memory) ao.ID {
+	t.Helper()
+	spawn := unitstest.Spawn(t, unitstest.Signer("owner"), s.Address(), "ticking", unitstest.TickingTags()...)
+	c := unitstest.MakeTicking(t, unitstest.Signer("unit"), spawn)
+	s.Load(c)
+	return c.Process()
+}
+
+// inAnotherLog makes messages that another log of a scheduler holds.
+func inAnotherLog(s *unitstest.Memory) func(*testing.T, string) ao.Message {
+	return func(t *testing.T, name string) ao.Message {
+		p := unitstest.Spawn(t, unitstest.Signer("owner"), s.Address(), t.Name()+" elsewhere")
+		m := unitstest.Message(t, unitstest.Signer("user"), p.ID(), name)
+		for _, m := range []ao.Message{p, m} {
+			if _, err := s.Schedule(t.Context(), p.ID(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return m
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -440,3 +441,114 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	}
 	until(t, "the calls leave nothing behind", func() bool { return ours() <= before }) // at the next heartbeat
 }
+
+// TestAnswerBeforeTheEndOfTheRequest: a peer that answers and stops reading before it has heard that the request is over
+// has answered.
+func TestAnswerBeforeTheEndOfTheRequest(t *testing.T) {
+	quic := func(c *p2p.Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"} }
+	server, _ := node(t, "server", quic)
+	client, _ := node(t, "client", quic)
+	connect(t, client, server)
+	raw(server, verbStatus, frames([]byte(`{}`)))
+	for range 200 {
+		var calls sync.WaitGroup
+		for range 8 {
+			calls.Go(func() {
+				if _, err := Status(t.Context(), client, server.ID()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		calls.Wait()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func TestHostileTicks(t *testing.T) {
+	result := ao.Result{Output: []byte(`"x"`)}.Encode()
+	tick := func(at int64, interval, parts int) [][]byte {
+		c := cronTick{CronCursor: units.CronCursor{Tick: ao.Tick{Timestamp: at, Interval: interval}}, Every: "1-second", Parts: parts}
+		return [][]byte{toJSON(c), result}
+	}
+	some := func(n int, ticks ...[][]byte) func(*p2p.Stream) error {
+		all := [][]byte{toJSON(cronAnswer{Ticks: &n})}
+		for _, t := range ticks {
+			all = append(all, t...)
+		}
+		return frames(all...)
+	}
+	huge := func() func(*p2p.Stream) error {
+		big := ao.Result{Output: []byte(`"` + strings.Repeat("x", units.MaxCronBytes/2) + `"`)}.Encode()
+		var ticks [][][]byte
+		for i := range 4 {
+			ticks = append(ticks, [][]byte{tick(int64(2000+i), 0, 1)[0], big})
+		}
+		return some(4, ticks...)
+	}
+	meet(t, verbCompute, map[string]func(*p2p.Stream) error{
+		"more than asked":     some(6),
+		"fewer than nothing":  some(-1),
+		"fewer than said":     some(2, tick(2000, 0, 1)),
+		"one that was known":  some(1, tick(1000, 3, 1)),
+		"one before":          some(1, tick(999, 9, 1)),
+		"one twice":           some(2, tick(2000, 0, 1), tick(2000, 0, 1)),
+		"a negative interval": some(1, tick(2000, -1, 1)),
+		"no parts":            some(1, tick(2000, 0, 0)),
+		"too many parts":      some(1, tick(2000, 0, 1<<30)),
+		"no result":           some(1, [][]byte{tick(2000, 0, 1)[0], []byte("result")}),
+		"too much in all":     huge(),
+	}, func(t *testing.T, client, server *p2p.Node) error {
+		from := units.CronCursor{Tick: ao.Tick{Timestamp: 1000, Interval: 3}}
+		out, err := Computer(client, network, server.ID()).Cron(t.Context(), unitstest.ID("p"), from, 5)
+		if err != nil && out != nil {
+			t.Error("half-taken")
+		}
+		return err
+	})
+}
+
+func TestHostileMonitor(t *testing.T) {
+	r, err := ao.SignRequest(unitstest.Signer("user"), unitstest.ID("p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meet(t, verbMonitor, map[string]func(*p2p.Stream) error{
+		"another process": frames(toJSON(monitorAnswer{Process: unitstest.ID("other")})),
+	}, func(t *testing.T, client, server *p2p.Node) error {
+		return Messenger(client, server.ID()).Monitor(t.Context(), r)
+	})
+}
+
+// TestHostileMonitorRequests: what comes to a messenger is judged before the unit sees it.
+func TestHostileMonitorRequests(t *testing.T) {
+	server, client := pair(t)
+	ServeMessenger(server, unitstest.NewCourier(nil, nil))
+	r, err := ao.SignRequest(unitstest.Signer("user"), unitstest.ID("p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(r.Raw())
+	flipped[len(flipped)-1] ^= 1
+	c := unitstest.MakeChain(t, "log", 2)
+	for name, q := range map[string]struct {
+		op    string
+		frame []byte
+	}{
+		"a broken signature":   {"monitor", flipped},
+		"no item":              {"unmonitor", []byte("item")},
+		"an item to nobody":    {"monitor", c.Entries()[0].Message.Raw()},
+		"too large":            {"monitor", make([]byte, ao.MaxRequest+1)},
+		"an unknown operation": {"watch", r.Raw()},
+	} {
+		call, err := newClient(client, server).open(t.Context(), verbMonitor, monitorRequest{Op: q.op}, q.frame)
+		if err == nil {
+			var h monitorAnswer
+			err = call.header(&h)
+		}
+		t.Run(name, func(t *testing.T) { enumerated(t, err) })
+	}
+}
+
+func newClient(from, to *p2p.Node) client { return client{node: from, to: to.ID()} }

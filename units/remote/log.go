@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -18,9 +19,6 @@ const maxPage = 1000
 
 // maxPageBytes ends a page early, after at least one entry.
 const maxPageBytes = 16 << 20
-
-// heartbeat is how often a followed log shows that it is alive; a follower gives up after three missed ones.
-const heartbeat = 5 * time.Second
 
 type logRequest struct {
 	Op      string  `json:"op"` // next, range, find or follow
@@ -62,7 +60,9 @@ func ServeLog(node *p2p.Node, l units.Log) {
 			}
 			return writePage(st, es)
 		case "follow":
-			return serveFollow(ctx, l, h, st)
+			return relay(ctx, st, func(ctx context.Context, visit func(ao.Entry) error) error {
+				return l.Follow(ctx, h.Process, h.From, visit)
+			}, writeEntry)
 		}
 		return ao.Refuse(verbLog, ao.Unsupported, "no such operation")
 	})
@@ -83,50 +83,12 @@ func writePage(st *p2p.Stream, es []ao.Entry) error {
 
 func sizeOf(e ao.Entry) int { return len(e.Assignment.Raw()) + len(e.Message.Raw()) }
 
-// serveFollow sends entries as they come and heartbeats between them, until the reader goes away.
-func serveFollow(ctx context.Context, l units.Log, h logRequest, st *p2p.Stream) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	entries := make(chan ao.Entry)
-	ended := make(chan error, 1)
-	go func() {
-		ended <- l.Follow(ctx, h.Process, h.From, func(e ao.Entry) error {
-			select {
-			case entries <- e:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
-	}()
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
-	for {
-		var err error
-		select {
-		case e := <-entries:
-			err = writeEntry(st, e)
-		case <-beat.C:
-			err = st.Write(nil)
-		case err := <-ended:
-			return err
-		}
-		if err != nil {
-			cancel()
-			<-ended
-			return err
-		}
-	}
-}
-
 func writeEntry(st *p2p.Stream, e ao.Entry) error {
-	if err := writeHeader(st, entryHeader{Proof: e.Proof}); err != nil {
+	head, err := json.Marshal(entryHeader{Proof: e.Proof})
+	if err != nil {
 		return err
 	}
-	if err := st.Write(e.Assignment.Raw()); err != nil {
-		return err
-	}
-	return st.Write(e.Message.Raw())
+	return st.Write(head, e.Assignment.Raw(), e.Message.Raw())
 }
 
 // Log is the log of another peer's scheduler.
@@ -181,13 +143,28 @@ func (c logClient) Range(ctx context.Context, process ao.ID, from ao.Slot, limit
 
 // Follow reads the log over one stream and opens another when that one breaks.
 func (c logClient) Follow(ctx context.Context, process ao.ID, from ao.Slot, visit func(ao.Entry) error) error {
+	return c.followOr(ctx, process, from, visit, nil)
+}
+
+// followOr is Follow; while the unit cannot be reached, meanwhile is called before each further try, if it is given. An
+// error of visit's, from either, is the end.
+func (c logClient) followOr(
+	ctx context.Context, process ao.ID, from ao.Slot, visit func(ao.Entry) error,
+	meanwhile func(from *ao.Slot, visit func(ao.Entry) error) error,
+) error {
 	for pause := time.Duration(0); ; {
 		started := from
 		var own error // visit's, whatever it is
-		err := c.follow(ctx, process, &from, func(e ao.Entry) error {
+		watched := func(e ao.Entry) error {
 			own = visit(e)
 			return own
-		})
+		}
+		err := c.follow(ctx, process, &from, watched)
+		if isGone(err) && meanwhile != nil && own == nil {
+			if err := meanwhile(&from, watched); err != nil {
+				return err
+			}
+		}
 		var r *ao.Refusal
 		switch {
 		case own != nil:

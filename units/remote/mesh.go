@@ -20,6 +20,7 @@ const (
 	announceLife  = 5 * time.Minute
 	topicUnits    = "units"
 	maxSnapshot   = 512
+	pullEvery     = 500 * time.Millisecond
 )
 
 // Mesh keeps a peer's roster fresh: it announces the peer's own unit by gossip and under its address in the DHT, hears
@@ -83,7 +84,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 			}
 		}
 	}()
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(pullEvery / 10) // a newcomer has nobody to ask until the first dial is through
 	defer tick.Stop()
 	asked := map[peer.ID]bool{}
 	announced := time.Now()
@@ -92,6 +93,9 @@ func (m *Mesh) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-tick.C:
 			fresh := m.pull(ctx, asked)
+			if fresh {
+				tick.Reset(pullEvery)
+			}
 			if len(m.own.Roles) > 0 && (fresh || time.Since(announced) > announceEvery) {
 				m.announce(ctx)
 				announced = time.Now()
@@ -114,22 +118,23 @@ func (m *Mesh) announce(ctx context.Context) {
 		m.log.Error("announce", "err", err)
 		return
 	}
-	m.Roster.Add(raw)
+	// First abroad: once the own roster has it, the own validator takes it for a repetition and it does not go out.
 	if err := m.topic.Publish(ctx, raw); err != nil {
 		m.log.Debug("announce", "err", err)
 	}
+	m.Roster.Add(raw)
 }
 
 // pull asks connected peers that were not asked yet for their rosters; it says whether any was new.
 func (m *Mesh) pull(ctx context.Context, asked map[peer.ID]bool) bool {
 	fresh := false
-	for _, p := range m.node.Peers() {
-		if asked[p.ID] || len(asked) > 1024 {
+	for _, p := range m.node.Neighbours() {
+		if asked[p] || len(asked) > 1024 {
 			continue
 		}
-		asked[p.ID], fresh = true, true
-		if err := m.Pull(ctx, p.ID); err != nil {
-			m.log.Debug("pull units", "peer", p.ID, "err", err)
+		asked[p], fresh = true, true
+		if err := m.Pull(ctx, p); err != nil {
+			m.log.Debug("pull units", "peer", p, "err", err)
 		}
 	}
 	return fresh
@@ -160,6 +165,7 @@ func (m *Mesh) Pull(ctx context.Context, from peer.ID) error {
 // locate is the peer of a unit's address: from the roster, else from the DHT, where the provider's key must fit.
 func (m *Mesh) locate(ctx context.Context, address string) (peer.ID, bool) {
 	if u, ok := m.Roster.Get(address); ok {
+		m.node.Learn(u.Peer, u.Addrs, addrsHold)
 		return u.Peer, true
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

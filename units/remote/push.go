@@ -10,6 +10,7 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/market"
 	"github.com/aopeer/aopeer/p2p"
 	"github.com/aopeer/aopeer/units"
 )
@@ -25,82 +26,92 @@ const (
 )
 
 type pushRequest struct {
-	Patience int64 `json:"patience"` // milliseconds that the caller will wait
+	Patience int64 `json:"patience"`       // milliseconds that the caller will wait
+	Deal     bool  `json:"deal,omitempty"` // it follows
+
+	Process ao.ID     `json:"process,omitzero"` // of what is assigned
+	Assign  *assigned `json:"assign,omitempty"` // an existing message, in place of the one that follows
 }
 
 type hopsRequest struct {
 	Message ao.ID `json:"message"`
 }
 
-// ServeMessenger puts a messenger on the wire.
-func ServeMessenger(node *p2p.Node, m units.Messenger) {
+// ServeMessenger puts a messenger on the wire for whoever asks.
+func ServeMessenger(node *p2p.Node, m units.Messenger) { serveMessenger(node, m, nil) }
+
+func serveMessenger(node *p2p.Node, c units.Messenger, m *Market) {
 	var together ans104.Verifier
-	serve(node, verbPush, func(ctx context.Context, h pushRequest, st *p2p.Stream) error {
-		raw, err := st.Read(ao.MaxItem)
+	serveFrom(node, verbPush, func(ctx context.Context, from p2p.Peer, h pushRequest, st *p2p.Stream) error {
+		deal, err := readDeal(st, h.Deal)
 		if err != nil {
 			return err
 		}
-		msg, err := ao.ParseMessageBy(&together, raw)
-		if err != nil {
-			return err
+		job := work{role: market.Messenger, process: h.Process, counts: countsOfPush(), deal: deal}
+		var msg ao.Message
+		if h.Assign != nil {
+			job.question = h.Assign.Message
+		} else {
+			raw, err := st.Read(ao.MaxItem)
+			if err != nil {
+				return err
+			}
+			if msg, err = ao.ParseMessageBy(&together, raw); err != nil {
+				return err
+			}
+			job.process, job.question = msg.Target(), msg.ID()
 		}
 		patience := time.Duration(min(max(h.Patience, 0), maxPatience.Milliseconds())) * time.Millisecond
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		a, err := m.Push(ctx, msg)
+		leave, err := m.admit(ctx, from, job)
 		if err != nil {
+			return err
+		}
+		var a ao.Assignment
+		if h.Assign != nil {
+			a, err = c.Assign(ctx, h.Process, h.Assign.Message, h.Assign.AssignOptions)
+		} else {
+			a, err = c.Push(ctx, msg)
+		}
+		if err = leave(err); err != nil {
 			return err
 		}
 		return st.Write(a.Raw())
 	})
 	serve(node, verbHops, func(ctx context.Context, h hopsRequest, st *p2p.Stream) error {
-		return serveHops(ctx, m, h.Message, st)
+		return relay(ctx, st, func(ctx context.Context, visit func(units.Hop) error) error {
+			return c.Hops(ctx, h.Message, visit)
+		}, func(st *p2p.Stream, h units.Hop) error { return writeHeader(st, h) })
 	})
-}
-
-func serveHops(ctx context.Context, m units.Messenger, message ao.ID, st *p2p.Stream) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	hops := make(chan units.Hop)
-	ended := make(chan error, 1)
-	go func() {
-		ended <- m.Hops(ctx, message, func(h units.Hop) error {
-			select {
-			case hops <- h:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
-	}()
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
-	for {
-		var err error
-		select {
-		case h := <-hops:
-			err = writeHeader(st, h)
-		case <-beat.C:
-			err = st.Write(nil)
-		case err := <-ended:
-			return err
-		}
-		if err != nil {
-			cancel()
-			<-ended
-			return err
-		}
-	}
+	serveMonitor(node, c, m)
 }
 
 // Messenger is the messenger of another peer.
 func Messenger(node *p2p.Node, to peer.ID) units.Messenger {
-	return messengerClient{client{node: node, to: to}}
+	return messengerClient{client: client{node: node, to: to}}
 }
 
-type messengerClient struct{ client }
+type messengerClient struct {
+	client
+	deal []byte // nil where nothing is to be paid
+}
 
 func (c messengerClient) Push(ctx context.Context, m ao.Message) (ao.Assignment, error) {
+	return c.slot(ctx, pushRequest{}, [][]byte{m.Raw()}, func(call *call) (ao.Assignment, error) {
+		return call.assignment(m.Target(), m.ID(), m)
+	})
+}
+
+func (c messengerClient) Assign(ctx context.Context, process, message ao.ID, how ao.AssignOptions) (ao.Assignment, error) {
+	h := pushRequest{Process: process, Assign: &assigned{Message: message, AssignOptions: how}}
+	return c.slot(ctx, h, nil, func(call *call) (ao.Assignment, error) { return call.assignment(process, message, ao.Message{}) })
+}
+
+// slot queues what the header and the frames say, and reads the answer once it has its slot.
+func (c messengerClient) slot(
+	ctx context.Context, h pushRequest, frames [][]byte, read func(*call) (ao.Assignment, error),
+) (ao.Assignment, error) {
 	if ctx.Err() != nil {
 		return ao.Assignment{}, Refusal(verbPush, ctx.Err())
 	}
@@ -110,24 +121,14 @@ func (c messengerClient) Push(ctx context.Context, m ao.Message) (ao.Assignment,
 	}
 	ctx, cancel := pastDeadline(ctx, pushGrace)
 	defer cancel()
-	call, err := c.open(ctx, verbPush, pushRequest{Patience: patience.Milliseconds()}, m.Raw())
+	h.Patience, h.Deal = patience.Milliseconds(), c.deal != nil
+	call, err := c.open(ctx, verbPush, h, withDeal(c.deal, frames...)...)
 	if err != nil {
 		return ao.Assignment{}, err
 	}
 	defer call.close()
 	call.patience(min(patience, maxPatience) + pushGrace)
-	raw, err := call.read(maxHeader)
-	if err != nil {
-		return ao.Assignment{}, short(verbPush, err)
-	}
-	a, err := ao.ParseAssignment(raw)
-	if err != nil {
-		return ao.Assignment{}, Refusal(verbPush, err)
-	}
-	if _, pushed := m.Pushed(); a.Process() != m.Target() || (a.Message() != m.ID() && !pushed) {
-		return ao.Assignment{}, ao.Refuse(verbPush, ao.BadLog, "the assignment is for something else")
-	}
-	return a, nil
+	return read(call)
 }
 
 // pastDeadline is ctx with its deadline moved; if it is cancelled, the new one ends at once.
@@ -169,6 +170,7 @@ func (c messengerClient) Hops(ctx context.Context, message ao.ID, visit func(uni
 		}
 		h.Word, h.Peer, h.Parent = printable(h.Word, 16), printable(h.Peer, 64), printable(h.Parent, 64)
 		h.Digest, h.Note = printable(h.Digest, 64), printable(h.Note, 600)
+		h.Price, h.Why = printable(h.Price, 80), printable(h.Why, 80)
 		if err := visit(h); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/market"
 	"github.com/aopeer/aopeer/p2p"
 	"github.com/aopeer/aopeer/wasmvm"
 )
@@ -29,6 +30,7 @@ func sentinels() []mapped {
 		{ao.ErrType, ao.WrongType},
 		{ao.ErrTags, ao.BadTags},
 		{ao.ErrTarget, ao.NoTarget},
+		{ao.ErrCronBlocks, ao.Unsupported},
 		{ao.ErrTooLarge, ao.TooLarge},
 		{ao.ErrResponse, ao.BadResult},
 		{ao.ErrDraft, ao.BadDraft},
@@ -39,12 +41,14 @@ func sentinels() []mapped {
 		{ao.ErrOtherLog, ao.BadLog},
 		{ao.ErrMismatch, ao.BadLog},
 		{ErrUnit, ao.Malformed},
+		{ErrPage, ao.Malformed},
 		{attest.ErrContradiction, ao.Contradiction},
 		{attest.ErrClaim, ao.BadClaim},
 		{attest.ErrProof, ao.BadClaim},
 		{wasmvm.ErrFormat, ao.BadFormat},
 		{wasmvm.ErrModule, ao.BadModule},
 		{wasmvm.ErrLimit, ao.TooLarge},
+		{wasmvm.ErrBusy, ao.Busy},
 		{wasmvm.ErrImage, ao.BadState},
 		{arweave.ErrNotFound, ao.UnknownMessage},
 		{arweave.ErrCorrupt, ao.Corrupt},
@@ -63,6 +67,7 @@ func sentinels() []mapped {
 		{store.ErrFormat, ao.StoreTrouble},
 		{store.ErrCorrupt, ao.StoreTrouble},
 		{store.ErrClosed, ao.StoreTrouble},
+		{store.ErrFull, ao.StoreTrouble},
 		{store.ErrBroken, ao.StoreTrouble},
 		{p2p.ErrOtherNetwork, ao.OtherNetwork},
 		{p2p.ErrUnsupported, ao.Unsupported},
@@ -111,12 +116,26 @@ func Refusal(hop string, err error) *ao.Refusal {
 	if errors.As(err, &w) {
 		return fromWire(hop, w)
 	}
+	if reason := market.ReasonOf(err); reason != "" {
+		return ao.Refuse(hop, codeOf(reason), "%v", err)
+	}
 	for _, m := range sentinels() {
 		if errors.Is(err, m.err) {
 			return ao.Refuse(hop, m.code, "%v", err)
 		}
 	}
 	return ao.Refuse(hop, ao.Internal, "%v", err)
+}
+
+// codeOf is the code of a market's reason, which the detail names.
+func codeOf(r market.Reason) ao.Code {
+	switch r {
+	case market.Busy, market.PayerBusy, market.Displaced, market.Underpaid:
+		return ao.Busy
+	case market.Dear:
+		return ao.OverCap
+	}
+	return ao.NoDeal
 }
 
 // toWire is the refusal as p2p carries it: "hop/code" and the detail. What is internal stays here.

@@ -21,7 +21,9 @@ import (
 // elsewhere are sentinels that need no code, and why.
 func elsewhere() map[string]string {
 	return map[string]string{
-		"cu.ErrConfig": "stands on this floor; a unit that is not configured does not start, so nobody can ask it",
+		"cu.ErrConfig":     "stands on this floor; a unit that is not configured does not start, so nobody can ask it",
+		"su.ErrFenced":     "stands on this floor; a unit whose epoch is over stops, and answers as a store that is closed until then",
+		"su.ErrRolledBack": "stands on this floor; a unit that finds its store rolled back does not start",
 	}
 }
 

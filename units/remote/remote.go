@@ -23,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/market"
 	"github.com/aopeer/aopeer/p2p"
 )
 
@@ -33,6 +34,7 @@ const Version = "1.0.0"
 const (
 	verbPush     = "push"
 	verbHops     = "hops"
+	verbMonitor  = "monitor"
 	verbSchedule = "schedule"
 	verbLog      = "log"
 	verbCompute  = "compute"
@@ -71,14 +73,11 @@ func (c client) open(ctx context.Context, verb string, header any, frames ...[]b
 		return nil, Refusal(verb, err)
 	}
 	out := &call{verb: verb, stream: s}
-	for _, f := range append([][]byte{h}, frames...) {
-		if err := s.Write(f); err != nil {
-			return nil, out.unsent(err)
-		}
-	}
-	if err := s.CloseWrite(); err != nil {
+	if err := s.Write(append([][]byte{h}, frames...)...); err != nil {
 		return nil, out.unsent(err)
 	}
+	// A peer that has all it needs may answer and stop reading before it hears of the end: the answer is the last word.
+	_ = s.CloseWrite()
 	return out, nil
 }
 
@@ -139,9 +138,14 @@ func short(verb string, err error) error {
 	return err
 }
 
-// serve puts a handler behind a verb: it reads the header and turns errors into refusals for the wire.
+// serve puts a handler behind a verb that does not mind who asks.
 func serve[H any](node *p2p.Node, verb string, handle func(ctx context.Context, h H, s *p2p.Stream) error) {
-	node.Handle(verb, Version, func(ctx context.Context, _ p2p.Peer, s *p2p.Stream) error {
+	serveFrom(node, verb, func(ctx context.Context, _ p2p.Peer, h H, s *p2p.Stream) error { return handle(ctx, h, s) })
+}
+
+// serveFrom puts a handler behind a verb: it reads the header and turns errors into refusals for the wire.
+func serveFrom[H any](node *p2p.Node, verb string, handle func(ctx context.Context, from p2p.Peer, h H, s *p2p.Stream) error) {
+	node.Handle(verb, Version, func(ctx context.Context, from p2p.Peer, s *p2p.Stream) error {
 		var h H
 		f, err := s.Read(maxHeader)
 		if err != nil {
@@ -150,11 +154,52 @@ func serve[H any](node *p2p.Node, verb string, handle func(ctx context.Context, 
 		if err := json.Unmarshal(f, &h); err != nil {
 			return toWire(verb, ao.Refuse(verb, ao.Malformed, "the request's header: %v", err))
 		}
-		if err := handle(ctx, h, s); err != nil {
+		if err := handle(ctx, from, h, s); err != nil {
 			return toWire(verb, err)
 		}
 		return nil
 	})
+}
+
+// heartbeat is how often a stream of things to come shows that it is alive; its reader gives up after three missed ones.
+const heartbeat = 5 * time.Second
+
+// relay sends what follow visits, as it comes, and heartbeats in between, until follow ends or the reader goes away.
+func relay[T any](
+	ctx context.Context, st *p2p.Stream, follow func(context.Context, func(T) error) error, write func(*p2p.Stream, T) error,
+) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	things := make(chan T)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- follow(ctx, func(v T) error {
+			select {
+			case things <- v:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		var err error
+		select {
+		case v := <-things:
+			err = write(st, v)
+		case <-beat.C:
+			err = st.Write(nil)
+		case err := <-ended:
+			return err
+		}
+		if err != nil {
+			cancel()
+			<-ended
+			return err
+		}
+	}
 }
 
 // printable is a stranger's text as it may be shown: one line, without control characters, of at most max bytes.
@@ -168,6 +213,22 @@ func printable(s string, max int) string {
 		}
 		return r
 	}, s)
+}
+
+// readDeal reads the deal that a request's header announces, nil for none.
+func readDeal(s *p2p.Stream, isThere bool) ([]byte, error) {
+	if !isThere {
+		return nil, nil
+	}
+	return s.Read(market.MaxDeal)
+}
+
+// withDeal puts a deal before a request's other frames.
+func withDeal(deal []byte, frames ...[]byte) [][]byte {
+	if deal == nil {
+		return frames
+	}
+	return append([][]byte{deal}, frames...)
 }
 
 func writeHeader(s *p2p.Stream, v any) error {

@@ -29,6 +29,9 @@ type fakeArchive struct {
 	down   error                            // what Height answers instead
 	refuse func(items []*ans104.Item) error // what Put answers instead
 	taken  []ans104.ID
+	listed []arweave.Found // what Query answers
+	items  map[ans104.ID]*ans104.Item
+	mute   error // what Query answers instead
 	calls  int
 	told   chan struct{} // closed and renewed after every call
 }
@@ -69,6 +72,22 @@ func (a *fakeArchive) Put(_ context.Context, items ...*ans104.Item) error {
 		a.taken = append(a.taken, it.ID())
 	}
 	return nil
+}
+
+func (a *fakeArchive) Query(context.Context, arweave.Query) (arweave.Page, error) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	defer a.tell()
+	return arweave.Page{Found: a.listed}, a.mute
+}
+
+func (a *fakeArchive) Get(_ context.Context, id ans104.ID) (*ans104.Item, error) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	if it := a.items[id]; it != nil {
+		return it, nil
+	}
+	return nil, arweave.ErrNotFound
 }
 
 // until waits for a condition, asked under the archive's lock after every call.
@@ -158,6 +177,10 @@ func newUnit(t testing.TB, s store.Store, a arweave.Archive, change ...func(*Con
 		if err := u.askHeight(t.Context()); err != nil && a.(*fakeArchive).down == nil {
 			t.Fatal(err)
 		}
+	}
+	if err := u.proveOnce(t.Context()); err == nil {
+		u.proven.Store(true)
+		u.maybeReady()
 	}
 	return u
 }

@@ -11,9 +11,10 @@ import (
 type head struct {
 	cursor  ao.Cursor
 	process ao.Process
+	known   *known // which messages the log may hold; nil if that is not known
 }
 
-func (h head) cost() int { return len(h.process.Message().Raw()) + 512 }
+func (h head) cost() int { return len(h.process.Message().Raw()) + h.known.bytes() + 512 }
 
 // loadHead is the head of a process that has a log, from memory or read back from the log's last record. The caller
 // stands in the process's line.
@@ -35,6 +36,9 @@ func (u *Unit) loadHead(process ao.ID) (h head, ok bool, err error) {
 	}
 	if h.process, err = first.Message.Process(); err != nil {
 		return head{}, false, fmt.Errorf("read slot 0: %w", err)
+	}
+	if h.known, err = u.loadKnown(process, n); err != nil {
+		return head{}, false, fmt.Errorf("read index: %w", err)
 	}
 	f := last.Assignment.Fields()
 	h.cursor = ao.Cursor{

@@ -17,15 +17,13 @@ const maxHeight = 999_999_999_999
 // height is the newest block height that the archive has told. It may fall, when the chain is reorganised; that it does
 // not fall along a log is for Schedule to see to.
 type height struct {
-	ready chan struct{} // closed once a height is known
-
 	lock  sync.Mutex
 	value uint64
 	known bool
 	at    time.Time // of the archive's last answer
 }
 
-func newHeight() *height { return &height{ready: make(chan struct{})} }
+func newHeight() *height { return &height{} }
 
 func (h *height) get() (value uint64, known bool, at time.Time) {
 	h.lock.Lock()
@@ -38,9 +36,6 @@ func (h *height) set(value uint64, at time.Time) bool {
 	h.lock.Lock()
 	defer h.lock.Unlock()
 	news := !h.known || h.value != value
-	if !h.known {
-		close(h.ready)
-	}
 	h.value, h.known, h.at = value, true, at
 	return news
 }
@@ -90,12 +85,14 @@ func (u *Unit) askHeight(ctx context.Context) error {
 	if n > maxHeight {
 		return fmt.Errorf("ask the archive: %d is no block height", n)
 	}
-	if !u.height.set(n, u.cfg.Now()) {
+	news := u.height.set(n, u.cfg.Now())
+	u.maybeReady()
+	if !news {
 		return nil
 	}
 	var b store.Batch
 	b.Put(heightKey, binary.BigEndian.AppendUint64(nil, n))
-	if err := u.cfg.Store.Commit(&b); err != nil {
+	if err := u.write(&b); err != nil {
 		return fmt.Errorf("keep block height: %w", err)
 	}
 	return nil

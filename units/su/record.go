@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aopeer/aopeer/ao"
 )
@@ -11,11 +12,11 @@ import (
 // The unit's names in the store. Logs are named by process and branch, so that another history of the same process can
 // stand beside this one; keys hold raw IDs, because they are many.
 const (
-	logPrefix   = "su/"
-	branch      = "0"
-	settleQueue = "su-settle"
-	heightKey   = "su-height"
-	indexPrefix = "su-index/" + branch + "/"
+	logPrefix     = "su/"
+	branch        = "0"
+	heightKey     = "su-height"
+	settledPrefix = "su-settled/" + branch + "/"
+	indexPrefix   = "su-index/" + branch + "/"
 )
 
 // The kinds of index key. They keep message IDs apart from digests, both 32 bytes.
@@ -25,6 +26,18 @@ const (
 )
 
 func logName(process ao.ID) string { return logPrefix + process.String() + "/" + branch }
+
+// processOf is the process whose log has that name.
+func processOf(log string) (ao.ID, error) {
+	text, ok := strings.CutSuffix(strings.TrimPrefix(log, logPrefix), "/"+branch)
+	if !ok {
+		return ao.ID{}, fmt.Errorf("%w: a log named %.100q", errRecord, log)
+	}
+	return ao.ParseID(text)
+}
+
+// settledKey leads to how many slots of a log the archive has taken.
+func settledKey(process ao.ID) string { return settledPrefix + string(process[:]) }
 
 // messageKey leads to a slot from the ID of its message or its assignment.
 func messageKey(process, id ao.ID) string { return indexKey(indexMessage, process, id) }
@@ -62,27 +75,10 @@ func (u *Unit) slotAt(key string) (ao.Slot, error) {
 	return decodeSlot(b)
 }
 
-// place names a slot of a process. Encoded it is what the settlement queue holds instead of the entry.
+// place names a slot of a process.
 type place struct {
 	process ao.ID
 	slot    ao.Slot
-}
-
-// placeVersion also says which branch is meant: the only one.
-const placeVersion = 1
-
-func (p place) encode() []byte {
-	b := append(make([]byte, 0, 1+len(p.process)+4), placeVersion)
-	return binary.AppendUvarint(append(b, p.process[:]...), uint64(p.slot))
-}
-
-func decodePlace(b []byte) (p place, err error) {
-	if len(b) < 1+len(p.process) || b[0] != placeVersion {
-		return place{}, fmt.Errorf("%w: a place of %d bytes", errRecord, len(b))
-	}
-	copy(p.process[:], b[1:])
-	p.slot, err = decodeSlot(b[1+len(p.process):])
-	return p, err
 }
 
 // recordVersion begins every record: version ‖ length of the assignment ‖ assignment ‖ message.
@@ -121,6 +117,18 @@ func decodeRecord(b []byte) (ao.Entry, error) {
 	}
 	return ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, nil
 }
+
+// itemBytes is what a record's two items take, which is what settling them is paid by.
+func itemBytes(record []byte) int {
+	if len(record) == 0 {
+		return 0
+	}
+	_, size := binary.Uvarint(record[1:])
+	return max(len(record)-1-max(size, 0), 0)
+}
+
+// entryBytes is the same of an entry.
+func entryBytes(e ao.Entry) int { return len(e.Assignment.Raw()) + len(e.Message.Raw()) }
 
 func entryCost(e ao.Entry) int { return len(e.Assignment.Raw()) + len(e.Message.Raw()) + 512 }
 

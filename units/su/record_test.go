@@ -4,21 +4,30 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/units/unitstest"
 )
 
-func TestPlace(t *testing.T) {
-	for _, slot := range []ao.Slot{0, 1, 127, 128, 1<<64 - 1} {
-		want := place{unitstest.ID("somewhere"), slot}
-		got, err := decodePlace(want.encode())
-		if err != nil || got != want {
-			t.Errorf("%v became %v, %v", want, got, err)
+func TestLogNames(t *testing.T) {
+	id := unitstest.ID("somewhere")
+	if got, err := processOf(logName(id)); err != nil || got != id {
+		t.Errorf("%s became %s, %v", id, got, err)
+	}
+	for _, bad := range []string{"", "su/", "su/x/0", "su/" + id.String(), "su/" + id.String() + "/1", "su/" + id.String()[1:] + "/0"} {
+		if _, err := processOf(bad); err == nil {
+			t.Errorf("%q is a log's name", bad)
 		}
 	}
-	for _, bad := range [][]byte{nil, {1}, make([]byte, 40), append(place{}.encode(), 0), place{}.encode()[:33]} {
-		if _, err := decodePlace(bad); err == nil {
-			t.Errorf("%x is a place", bad)
+}
+
+func TestItemBytes(t *testing.T) {
+	for _, e := range unitstest.MakeChain(t, "bytes", 2).Entries() {
+		if got := itemBytes(encodeRecord(e)); got != entryBytes(e) {
+			t.Errorf("%d bytes of items, want %d", got, entryBytes(e))
+		}
+	}
+	for _, bad := range [][]byte{nil, {1}, {1, 0x80}} {
+		if n := itemBytes(bad); n < 0 || n > 1 {
+			t.Errorf("%x has %d", bad, n)
 		}
 	}
 }

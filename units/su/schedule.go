@@ -17,6 +17,11 @@ const hopSchedule = "schedule"
 // slot is signed in memory; the store takes it, synced, only if it is next; then, and only then, the signature leaves.
 // A crash anywhere leaves either nothing or the durable slot, and signing it again would make the same bytes.
 func (u *Unit) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error) {
+	return u.schedule(ctx, process, m, nil)
+}
+
+// schedule is Schedule for a slot that excludes fields of the message.
+func (u *Unit) schedule(ctx context.Context, process ao.ID, m ao.Message, exclude []string) (ao.Assignment, error) {
 	switch {
 	case m.IsZero():
 		return ao.Assignment{}, ao.Refuse(hopSchedule, ao.Malformed, "there is no message")
@@ -34,14 +39,22 @@ func (u *Unit) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.As
 		return ao.Assignment{}, err
 	}
 	keys := indexKeys(h, m)
-	if first, err := u.firstOf(process, keys); err != nil || !first.IsZero() {
+	if first, err := u.firstOf(h, keys); err != nil || !first.IsZero() {
 		return first, err
 	}
-	e, err := u.sign(h, m)
-	if err != nil {
+	price := len(m.Raw()) + assignmentBytes
+	if err := u.purse.reserve(price); err != nil {
 		return ao.Assignment{}, err
 	}
-	return u.commit(h, e, keys)
+	e, err := u.sign(h, m, exclude)
+	if err == nil {
+		var a ao.Assignment
+		if a, err = u.commit(h, e, keys); err == nil {
+			return a, nil
+		}
+	}
+	u.purse.release(price)
+	return ao.Assignment{}, err
 }
 
 // headFor is where the log ends, or the beginning of a new one if m is the process itself.
@@ -58,7 +71,7 @@ func (u *Unit) headFor(process ao.ID, m ao.Message) (head, error) {
 		if err != nil {
 			return head{}, ao.Refuse(hopSchedule, ao.BadTags, "%v", err)
 		}
-		h = head{cursor: ao.NewCursor(process), process: p}
+		h = head{cursor: ao.NewCursor(process), process: p, known: new(known)}
 	}
 	if named := h.process.Scheduler(); named != u.address {
 		return head{}, ao.Refuse(hopSchedule, ao.WrongScheduler, "%s names %.64s, this is %s", process, named, u.address)
@@ -77,8 +90,12 @@ func indexKeys(h head, m ao.Message) []string {
 }
 
 // firstOf is the assignment that any of the keys leads to, or the zero one.
-func (u *Unit) firstOf(process ao.ID, keys []string) (ao.Assignment, error) {
+func (u *Unit) firstOf(h head, keys []string) (ao.Assignment, error) {
+	process := h.cursor.Process
 	for _, k := range keys {
+		if !h.known.has(k) {
+			continue
+		}
 		slot, err := u.slotAt(k)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
@@ -96,10 +113,13 @@ func (u *Unit) firstOf(process ao.ID, keys []string) (ao.Assignment, error) {
 }
 
 // sign makes the entry of the next slot. It is not durable yet, so it must not leave this package.
-func (u *Unit) sign(h head, m ao.Message) (ao.Entry, error) {
+func (u *Unit) sign(h head, m ao.Message, exclude []string) (ao.Entry, error) {
 	height, known, _ := u.height.get()
-	if !known {
+	switch {
+	case !known:
 		return ao.Entry{}, ao.Refuse(hopSchedule, ao.ArchiveDown, "no block height is known yet")
+	case !u.proven.Load():
+		return ao.Entry{}, ao.Refuse(hopSchedule, ao.ArchiveDown, "the archive has not yet said what this unit has signed before")
 	}
 	c := h.cursor
 	a, err := ao.SignAssignment(u.cfg.Signer, ao.AssignmentFields{
@@ -109,6 +129,7 @@ func (u *Unit) sign(h head, m ao.Message) (ao.Entry, error) {
 		BlockHeight: max(c.Height, height),
 		Timestamp:   max(c.Timestamp+1, u.cfg.Now().UnixMilli()),
 		Message:     m.ID(),
+		Exclude:     exclude,
 	})
 	if err != nil {
 		u.cfg.Log.Error("sign assignment", "process", c.Process, "slot", c.Next, "err", err)
@@ -117,8 +138,8 @@ func (u *Unit) sign(h head, m ao.Message) (ao.Entry, error) {
 	return ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, nil
 }
 
-// commit makes the slot durable and known. Everything that belongs to it is one batch; the settlement queue refers to
-// the log and copies nothing.
+// commit makes the slot durable and known. Everything that belongs to it is one batch; that it is to be settled need not be
+// written, because it stands in the log behind the mark.
 func (u *Unit) commit(h head, e ao.Entry, keys []string) (ao.Assignment, error) {
 	at := place{h.cursor.Process, h.cursor.Next}
 	if err := h.cursor.Step(e); err != nil {
@@ -126,24 +147,33 @@ func (u *Unit) commit(h head, e ao.Entry, keys []string) (ao.Assignment, error) 
 	}
 	var b store.Batch
 	b.Append(logName(at.process), uint64(at.slot), encodeRecord(e))
-	for _, k := range append(keys, messageKey(at.process, e.Assignment.ID())) {
-		b.Put(k, encodeSlot(at.slot))
+	keys = append(keys, messageKey(at.process, e.Assignment.ID()))
+	slot := encodeSlot(at.slot)
+	for _, k := range keys {
+		b.Put(k, slot)
 	}
-	b.Push(settleQueue, at.encode())
 
 	// Until the store says otherwise it is unknown where the log ends: after a failure it may have been written or not.
 	u.heads.forget(at.process)
 	defer u.wake(at.process)
-	switch err := u.cfg.Store.Commit(&b); {
+	switch err := u.write(&b); {
+	case errors.Is(err, store.ErrFull):
+		u.cfg.Log.Error("store", "hop", hopSchedule, "process", at.process, "err", err)
+		return ao.Assignment{}, ao.Refuse(hopSchedule, ao.StoreTrouble, "the disk is full")
 	case errors.Is(err, store.ErrNotNext):
-		// Nothing was written and the signature stays here; but somebody else signs with our key.
+		// Nothing was written and the signature stays here; but somebody writes past us.
 		panic(fmt.Sprintf("su: slot %d of %s was taken while its line was ours", at.slot, at.process))
 	case err != nil:
+		u.backlog.doubt(at.process)
 		return ao.Assignment{}, u.trouble(hopSchedule, at.process, err)
+	}
+	for _, k := range keys {
+		h.known.add(k)
 	}
 	u.heads.put(at.process, h, h.cost())
 	u.entries.put(at, e, entryCost(e))
-	u.queued.Add(1)
+	u.backlog.add(at, entryBytes(e))
+	u.scheduled.Add(1)
 	if at.slot == 0 {
 		u.processes.Add(1)
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
-	"github.com/aopeer/aopeer/internal/store"
 )
 
 // The bounds of one handing-over: entries, and bytes of their items after at least one.
@@ -23,8 +22,8 @@ const (
 // mostRetry is the longest wait between two attempts.
 const mostRetry = time.Minute
 
-// settle hands the queue's entries to the archive, oldest first, until ctx ends. An entry leaves the queue after the
-// archive has taken it for good; a crash in between hands it over twice, which the archive does not mind.
+// settle hands the entries of the backlog to the archive, each log's in order, until ctx ends. A log's mark moves after the
+// archive has taken them for good; a crash in between hands them over twice, which the archive does not mind.
 func (u *Unit) settle(ctx context.Context) {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval, wait.MaxInterval = u.cfg.SettleRetry, max(u.cfg.SettleRetry, mostRetry)
@@ -37,7 +36,8 @@ func (u *Unit) settle(ctx context.Context) {
 		}
 		wake := u.unsettled
 		if err != nil {
-			u.cfg.Log.Warn("settle", "unsettled", u.queued.Load(), "err", err)
+			entries, _ := u.backlog.size()
+			u.cfg.Log.Warn("settle", "unsettled", entries, "err", err)
 			wake = nil // what is new would fail as well
 		}
 		switch {
@@ -63,11 +63,14 @@ func (u *Unit) settle(ctx context.Context) {
 	}
 }
 
-// parcel is a few entries on their way to the archive.
+// settleTurn is how many entries of one process go before others have their turn.
+const settleTurn = 64
+
+// parcel is a few entries on their way to the archive, those of one log in order.
 type parcel struct {
 	places []place
-	seqs   []uint64
 	items  [][2]*ans104.Item // message and assignment
+	sizes  []int
 	bytes  int
 }
 
@@ -79,55 +82,57 @@ func (p *parcel) all() []*ans104.Item {
 	return out
 }
 
-// drain goes through the queue once. A process with an entry that cannot be handed over is added to held and passed
-// over from there on, so that its log settles in order and the others' do not wait for it.
+// full says whether an entry of that size would be too much.
+func (p *parcel) full(size int) bool {
+	return len(p.items) == settleEntries || len(p.items) > 0 && p.bytes+size > settleBytes
+}
+
+// drain hands over all there is. A process with an entry that cannot be handed over is added to held and passed over from
+// there on, so that its log settles in order and the others' do not wait for it.
 func (u *Unit) drain(ctx context.Context, held map[ao.ID]bool) error {
-	for after := uint64(0); ; {
-		page, err := u.cfg.Store.Pending(settleQueue, after, settleEntries)
-		if err != nil {
-			return fmt.Errorf("read the queue: %w", err)
-		}
-		if len(page) == 0 || ctx.Err() != nil {
+	if err := u.resolve(ctx); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		p := u.pack(held)
+		if len(p.items) == 0 {
 			return nil
 		}
-		var p parcel
-		p, after = u.pack(page, held)
-		taken, err := u.handOver(ctx, p, held)
-		if err := errors.Join(err, u.done(taken)); err != nil {
+		taken, bytes, err := u.handOver(ctx, p, held)
+		if err := errors.Join(err, u.markSettled(taken, bytes)); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
-// pack reads the entries that the queue refers to, as far as one parcel holds; last is the last of the page that was
-// looked at. An entry that cannot be told or read holds its process, which for the former is nobody's.
-func (u *Unit) pack(page []store.Queued, held map[ao.ID]bool) (p parcel, last uint64) {
-	for _, q := range page {
-		at, err := decodePlace(q.Value)
-		if held[at.process] {
-			last = q.Seq
-			continue
+// pack gathers entries as far as one parcel holds, of one process after the other.
+func (u *Unit) pack(held map[ao.ID]bool) (p parcel) {
+	for range u.backlog.count() {
+		process, t, ok := u.backlog.next()
+		if !ok {
+			break
 		}
-		var e ao.Entry
-		if err == nil {
-			e, err = u.entry(at)
+		at := place{process, t.settled}
+		for n := 0; n < settleTurn && at.slot < t.end && !held[process]; n++ {
+			e, err := u.entry(at)
+			if err != nil {
+				u.judge(err)
+				u.hold(held, at, err)
+				break
+			}
+			size := entryBytes(e)
+			if p.full(size) {
+				return p
+			}
+			p.places = append(p.places, at)
+			p.items = append(p.items, [2]*ans104.Item{e.Message.Item(), e.Assignment.Item()})
+			p.sizes = append(p.sizes, size)
+			p.bytes += size
+			at.slot++
 		}
-		if err != nil {
-			u.hold(held, at, err)
-			last = q.Seq
-			continue
-		}
-		size := entryCost(e)
-		if len(p.items) > 0 && p.bytes+size > settleBytes {
-			return p, last
-		}
-		p.places = append(p.places, at)
-		p.seqs = append(p.seqs, q.Seq)
-		p.items = append(p.items, [2]*ans104.Item{e.Message.Item(), e.Assignment.Item()})
-		p.bytes += size
-		last = q.Seq
 	}
-	return p, last
+	return p
 }
 
 // hold says once, until it is tried again, that a process's log does not settle further.
@@ -136,18 +141,19 @@ func (u *Unit) hold(held map[ao.ID]bool, at place, err error) {
 	u.cfg.Log.Error("settle", "process", at.process, "slot", at.slot, "err", err)
 }
 
-// handOver gives a parcel to the archive and returns the numbers of what it took. If the archive will not have some
-// item, the entries go one by one to find which.
-func (u *Unit) handOver(ctx context.Context, p parcel, held map[ao.ID]bool) (taken []uint64, err error) {
-	if len(p.items) == 0 {
-		return nil, nil
-	}
+// handOver gives a parcel to the archive and returns the marks that what it took leads to. If the archive will not have
+// some item, the entries go one by one to find which.
+func (u *Unit) handOver(ctx context.Context, p parcel, held map[ao.ID]bool) (taken map[ao.ID]ao.Slot, bytes int64, err error) {
+	taken = make(map[ao.ID]ao.Slot)
 	err = u.cfg.Archive.Put(ctx, p.all()...)
 	if err == nil {
-		return p.seqs, nil
+		for _, at := range p.places {
+			taken[at.process] = at.slot + 1
+		}
+		return taken, int64(p.bytes), nil
 	}
 	if !isItemsFault(err) {
-		return nil, fmt.Errorf("hand over to the archive: %w", err)
+		return nil, 0, fmt.Errorf("hand over to the archive: %w", err)
 	}
 	for i, pair := range p.items {
 		at := p.places[i]
@@ -156,33 +162,18 @@ func (u *Unit) handOver(ctx context.Context, p parcel, held map[ao.ID]bool) (tak
 		}
 		switch err := u.cfg.Archive.Put(ctx, pair[0], pair[1]); {
 		case err == nil:
-			taken = append(taken, p.seqs[i])
+			taken[at.process] = at.slot + 1
+			bytes += int64(p.sizes[i])
 		case isItemsFault(err):
 			u.hold(held, at, err)
 		default:
-			return taken, fmt.Errorf("hand over to the archive: %w", err)
+			return taken, bytes, fmt.Errorf("hand over to the archive: %w", err)
 		}
 	}
-	return taken, nil
+	return taken, bytes, nil
 }
 
 // isItemsFault tells an item that the archive will not have from an archive that cannot just now.
 func isItemsFault(err error) bool {
 	return errors.Is(err, arweave.ErrTooLarge) || errors.Is(err, arweave.ErrRejected)
-}
-
-// done takes entries off the queue.
-func (u *Unit) done(seqs []uint64) error {
-	if len(seqs) == 0 {
-		return nil
-	}
-	var b store.Batch
-	for _, s := range seqs {
-		b.Done(settleQueue, s)
-	}
-	if err := u.cfg.Store.Commit(&b); err != nil {
-		return fmt.Errorf("take off the queue: %w", err)
-	}
-	u.queued.Add(-int64(len(seqs)))
-	return nil
 }

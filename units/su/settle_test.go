@@ -50,8 +50,8 @@ func TestSettleAfterRestart(t *testing.T) {
 	inOrder(t, a, whole(t, after, p))
 	a.until(t, "an empty queue", func() bool { return u.Status().Unsettled == 0 })
 	stop()
-	if left, err := after.Pending(settleQueue, 0, 1); err != nil || len(left) != 0 {
-		t.Errorf("the queue holds %d, %v", len(left), err)
+	if mark, err := u.markOf(p); err != nil || mark != 301 {
+		t.Errorf("%d slots are settled, %v", mark, err)
 	}
 	if len(a.taken) != 602 {
 		t.Errorf("%d items were handed over, want 602", len(a.taken))
@@ -147,16 +147,46 @@ func TestHeldProcessIsTriedAgain(t *testing.T) {
 	inOrder(t, a, whole(t, s, p))
 }
 
-func TestGarbageInTheQueueHoldsNobody(t *testing.T) {
+// TestSettledMarkOutlivesARestart: what was taken is not handed over again, and what was not is.
+func TestSettledMarkOutlivesARestart(t *testing.T) {
 	a, s := newFakeArchive(100), memory(t)
-	var b store.Batch
-	b.Push(settleQueue, []byte("garbage"))
-	if err := s.Commit(&b); err != nil {
+	u := newUnit(t, s, a)
+	p := spawn(t, u, "mark")
+	schedule(t, u, p, message(t, p, "before"))
+	if err := u.drain(t.Context(), make(map[ao.ID]bool)); err != nil {
 		t.Fatal(err)
 	}
+	later := schedule(t, u, p, message(t, p, "after"))
+	a, b := newFakeArchive(100), a
+	u = newUnit(t, s, a)
+	if n, bytes := u.backlog.size(); n != 1 || bytes != int64(entryBytes(whole(t, s, p)[2])) {
+		t.Errorf("%d entries of %d bytes are unsettled after the restart, want the last", n, bytes)
+	}
+	if err := u.drain(t.Context(), make(map[ao.ID]bool)); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.taken) != 4 || len(a.taken) != 2 || a.taken[1] != later.ID() {
+		t.Errorf("%d items before the restart and %d after it", len(b.taken), len(a.taken))
+	}
+}
+
+// TestBacklogIsFair: a process with much to settle lets the others go between.
+func TestBacklogIsFair(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
 	u := newUnit(t, s, a)
-	p := spawn(t, u, "behind garbage")
-	run(t, u)
-	a.until(t, "both items", func() bool { return len(a.taken) == 2 })
-	inOrder(t, a, whole(t, s, p))
+	long, short := spawn(t, u, "long"), spawn(t, u, "short")
+	for i := range 3 * settleTurn {
+		schedule(t, u, long, message(t, long, fmt.Sprint(i)))
+	}
+	last := schedule(t, u, short, message(t, short, "waits"))
+	if err := u.drain(t.Context(), make(map[ao.ID]bool)); err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range a.taken {
+		if id == last.ID() && i > 2*(settleTurn+2) {
+			t.Errorf("the short log's slot was item %d", i)
+		}
+	}
+	inOrder(t, a, whole(t, s, long))
+	inOrder(t, a, whole(t, s, short))
 }

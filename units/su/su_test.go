@@ -125,7 +125,7 @@ func TestNothingIsScheduledWithoutAHeight(t *testing.T) {
 	default:
 	}
 
-	run(t, u)
+	stop := run(t, u)
 	a.change(func() { a.down = nil })
 	<-u.Ready()
 	first := schedule(t, u, m.ID(), m)
@@ -135,6 +135,7 @@ func TestNothingIsScheduledWithoutAHeight(t *testing.T) {
 	}
 
 	// After a restart the last height stands.
+	stop()
 	b := newFakeArchive(0)
 	b.down = errors.New("down")
 	u = newUnit(t, s, b)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -59,7 +60,7 @@ func Pushed(t testing.TB, messenger ans104.Signer, from, target ao.ID, data stri
 	return m
 }
 
-// The clock of chains: slot n has the timestamp ChainStart + n and the height ChainHeight + n/10.
+// The clock of chains: slot n has the timestamp ChainStart + n and the height ChainHeight + n/10, but for what Wait adds.
 const (
 	ChainStart  = 1_700_000_000_000
 	ChainHeight = 1_300_000
@@ -70,6 +71,7 @@ type Chain struct {
 	signer  ans104.Signer
 	cursor  ao.Cursor
 	entries []ao.Entry
+	waited  int64 // ms
 }
 
 // NewChain starts a log with its process, signed by the scheduler whatever the process names.
@@ -80,24 +82,25 @@ func NewChain(t testing.TB, scheduler ans104.Signer, spawn ao.Message) *Chain {
 	return c
 }
 
-// Add gives m the next slot.
-func (c *Chain) Add(t testing.TB, m ao.Message) ao.Entry {
+// Add gives m the next slot, without the fields that are to be excluded.
+func (c *Chain) Add(t testing.TB, m ao.Message, exclude ...string) ao.Entry {
 	t.Helper()
-	e, err := c.add(m)
+	e, err := c.add(m, exclude...)
 	if err != nil {
 		t.Fatalf("add to the chain: %v", err)
 	}
 	return e
 }
 
-func (c *Chain) add(m ao.Message) (ao.Entry, error) {
+func (c *Chain) add(m ao.Message, exclude ...string) (ao.Entry, error) {
 	a, err := ao.SignAssignment(c.signer, ao.AssignmentFields{
 		Process:     c.cursor.Process,
 		Nonce:       c.cursor.Next,
 		HashChain:   c.cursor.Link,
 		BlockHeight: ChainHeight + uint64(c.cursor.Next)/10,
-		Timestamp:   ChainStart + int64(c.cursor.Next),
+		Timestamp:   ChainStart + int64(c.cursor.Next) + c.waited,
 		Message:     m.ID(),
+		Exclude:     exclude,
 	})
 	if err != nil {
 		return ao.Entry{}, err
@@ -109,6 +112,9 @@ func (c *Chain) add(m ao.Message) (ao.Entry, error) {
 	c.entries = append(c.entries, e)
 	return e, nil
 }
+
+// Wait has the slots to come be later by that.
+func (c *Chain) Wait(d time.Duration) { c.waited += d.Milliseconds() }
 
 // Process is the log's process.
 func (c *Chain) Process() ao.ID { return c.cursor.Process }
@@ -125,6 +131,32 @@ func MakeChain(t testing.TB, seed string, n int) *Chain {
 		c.Add(t, Message(t, owner, c.Process(), "message", ao.Tag{Name: "Number", Value: ao.Slot(i).String()}))
 	}
 	return c
+}
+
+// MakeTicking is a log whose process ticks every second, and every other second as well: slot 1 comes 2.5 seconds after slot 0,
+// slot 2 a moment later, slot 3 after two seconds more. It holds Ticks ticks.
+func MakeTicking(t testing.TB, scheduler ans104.Signer, spawn ao.Message) *Chain {
+	t.Helper()
+	owner := Signer("ticking/owner")
+	c := NewChain(t, scheduler, spawn)
+	for i, wait := range []time.Duration{2500 * time.Millisecond, 0, 2 * time.Second} {
+		c.Wait(wait)
+		c.Add(t, Message(t, owner, c.Process(), "message", ao.Tag{Name: "Number", Value: ao.Slot(i + 1).String()}))
+	}
+	return c
+}
+
+// Ticks is how many ticks a log of MakeTicking holds: at the seconds 1, 2, 2, 3, 4, 4.
+const Ticks = 6
+
+// TickingTags are the tags by which its process ticks.
+func TickingTags() []ao.Tag {
+	return []ao.Tag{
+		{Name: "Cron-Interval", Value: "2-seconds"},
+		{Name: "Cron-Tag-Action", Value: "Other"},
+		{Name: "Cron-Interval", Value: "1-second"},
+		{Name: "Cron-Tag-Action", Value: "Tick"},
+	}
 }
 
 // CheckLog fails the test unless the entries are a whole log of the process from slot 0 on, signed by that address.

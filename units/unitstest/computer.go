@@ -3,6 +3,7 @@ package unitstest
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
@@ -18,6 +19,7 @@ type ComputerFixture struct {
 	Entries  []ao.Entry // the log itself, if known: claims are held against it
 	Unit     string     // the address that signs the claims, if known
 	Query    ao.Query   // a dry-run that the process answers without an Error
+	Ticking  ao.ID      // a process whose log is that of MakeTicking, at whose head the clock stands; zero if there is none
 }
 
 // TestComputer holds a computer to its contract. Every call of newFixture returns a fixture whose process nobody has
@@ -36,9 +38,14 @@ func TestComputer(t *testing.T, newFixture func(t *testing.T) ComputerFixture) {
 		{"the state follows the slots", testState},
 		{"a dry-run leaves no trace", testDryRun},
 		{"an ended context is refused", testComputeEnded},
+		{"ticks are told in order", testCron},
+		{"what never ticks has no ticks", testCronNone},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)
+			if strings.Contains(c.name, "ticks") && f.Ticking.IsZero() {
+				t.Skip("this fixture does not tick")
+			}
 			if f.Slots < 3 || (f.Entries != nil && ao.Slot(len(f.Entries)) != f.Slots) {
 				t.Fatalf("the fixture has %d slots and %d entries, want at least 3 and as many", f.Slots, len(f.Entries))
 			}
@@ -190,4 +197,70 @@ func testComputeEnded(t *testing.T, f ComputerFixture) {
 		ended(t, err)
 	}
 	f.compute(t, f.Slots-1) // and the computer is none the worse
+}
+
+// ticks is all ticks of a process, page by page.
+func (f ComputerFixture) ticks(t *testing.T, limit int) (all []units.CronResult) {
+	t.Helper()
+	var from units.CronCursor
+	for {
+		page, err := f.Computer.Cron(Context(t), f.Ticking, from, limit)
+		if err != nil {
+			t.Fatalf("ticks after %+v: %v", from, err)
+		}
+		if len(page) > limit {
+			t.Fatalf("%d ticks, at most %d were asked for", len(page), limit)
+		}
+		if len(page) == 0 {
+			return all
+		}
+		for _, r := range page {
+			if r.Cursor.Compare(from.Tick) <= 0 {
+				t.Fatalf("%+v does not follow %+v", r.Cursor, from)
+			}
+			from = r.Cursor
+		}
+		all = append(all, page...)
+	}
+}
+
+func testCron(t *testing.T, f ComputerFixture) {
+	all := f.ticks(t, units.MaxCronPage)
+	if len(all) != Ticks {
+		t.Fatalf("%d ticks, want %d", len(all), Ticks)
+	}
+	for i, want := range []units.CronCursor{
+		{Tick: ao.Tick{Timestamp: ChainStart + 1000}},
+		{Tick: ao.Tick{Timestamp: ChainStart + 2000}},
+		{Tick: ao.Tick{Timestamp: ChainStart + 2000, Interval: 1}},
+		{Tick: ao.Tick{Timestamp: ChainStart + 3000}, Slot: 2},
+		{Tick: ao.Tick{Timestamp: ChainStart + 4000}, Slot: 2},
+		{Tick: ao.Tick{Timestamp: ChainStart + 4000, Interval: 1}, Slot: 2},
+	} {
+		r := all[i]
+		every := []string{"1-second", "2-seconds"}[want.Interval]
+		if r.Cursor != want || r.Every != every || r.Height != ChainHeight || r.Result.Error != nil {
+			t.Errorf("tick %d is %+v, want %+v of %s", i, r, want, every)
+		}
+	}
+	for _, limit := range []int{1, 4} {
+		paged := f.ticks(t, limit)
+		if len(paged) != len(all) {
+			t.Fatalf("%d ticks in pages of %d, want %d", len(paged), limit, len(all))
+		}
+		for i, r := range paged {
+			if r.Cursor != all[i].Cursor || string(r.Result.Encode()) != string(all[i].Result.Encode()) {
+				t.Errorf("tick %d is %+v in pages of %d, before it was %+v", i, r, limit, all[i])
+			}
+		}
+	}
+}
+
+func testCronNone(t *testing.T, f ComputerFixture) {
+	page, err := f.Computer.Cron(Context(t), f.Process, units.CronCursor{}, 10)
+	if err != nil || len(page) != 0 {
+		t.Errorf("%d ticks of a process that never ticks, %v", len(page), err)
+	}
+	_, err = f.Computer.Cron(Context(t), ID("no such process"), units.CronCursor{}, 10)
+	WantRefusal(t, err, ao.UnknownProcess)
 }

@@ -115,21 +115,59 @@ func (c *Echo) DryRun(ctx context.Context, process ao.ID, q ao.Query) (ao.Result
 	return echo(q.Data), nil
 }
 
+// Cron implements units.Computer: a tick's output is its interval. Its clock stands at the log's head.
+func (c *Echo) Cron(ctx context.Context, process ao.ID, from units.CronCursor, limit int) ([]units.CronResult, error) {
+	next, err := c.log.Next(ctx, process)
+	if err != nil {
+		return nil, err
+	}
+	log, err := c.log.Range(ctx, process, 0, int(next))
+	if err != nil {
+		return nil, err
+	}
+	p, err := log[0].Message.Process()
+	if err != nil {
+		return nil, ao.Refuse("compute", ao.WrongType, "%v", err)
+	}
+	cron, err := p.Cron()
+	if err != nil {
+		return nil, ao.Refuse("compute", ao.BadTags, "%v", err)
+	}
+	var out []units.CronResult
+	last := log[0].Assignment.Fields()
+	origin := last.Timestamp
+	for _, e := range log {
+		f := e.Assignment.Fields()
+		tick, ok := cron.Next(origin, ao.AfterSlot(last.Timestamp))
+		for ; ok && tick.Timestamp <= f.Timestamp && len(out) < limit; tick, ok = cron.Next(origin, tick) {
+			if tick.Compare(from.Tick) > 0 {
+				every := cron[tick.Interval].Text
+				out = append(out, units.CronResult{
+					Cursor: units.CronCursor{Tick: tick, Slot: last.Nonce}, Every: every, Height: last.BlockHeight, Result: echo([]byte(every)),
+				})
+			}
+		}
+		last = f
+	}
+	return out, nil
+}
+
 // Courier is a messenger in memory over one scheduler and one computer: it schedules, computes and is done, because
 // there are no outboxes. It meets TestMessenger. Safe for concurrent use.
 type Courier struct {
 	scheduler units.Scheduler
 	computer  units.Computer
 
-	lock    sync.Mutex
-	hops    map[ao.ID][]units.Hop // of pushes that are over
-	waiting []ao.Message          // queued while stalled
-	stalled chan struct{}         // closed by resuming; nil while not stalled
+	lock     sync.Mutex
+	hops     map[ao.ID][]units.Hop // of pushes that are over
+	waiting  []errand              // queued while stalled
+	stalled  chan struct{}         // closed by resuming; nil while not stalled
+	monitors map[ao.ID]string      // who asked for them
 }
 
 // NewCourier makes a messenger between the two.
 func NewCourier(s units.Scheduler, c units.Computer) *Courier {
-	return &Courier{scheduler: s, computer: c, hops: make(map[ao.ID][]units.Hop)}
+	return &Courier{scheduler: s, computer: c, hops: make(map[ao.ID][]units.Hop), monitors: make(map[ao.ID]string)}
 }
 
 // Stall keeps the courier from its scheduler until resume is called; resume delivers what was queued meanwhile.
@@ -144,14 +182,33 @@ func (c *Courier) Stall() (resume func()) {
 		c.waiting, c.stalled = nil, nil
 		c.lock.Unlock()
 		for _, m := range waiting {
-			_, _ = c.Push(context.Background(), m) // what fails is as if it had never been queued
+			_, _ = c.deliver(context.Background(), m) // what fails is as if it had never been queued
 		}
 		close(stalled)
 	}
 }
 
+// errand is how a message gets its slot.
+type errand struct {
+	message  ao.ID
+	schedule func(context.Context) (ao.Assignment, error)
+}
+
 // Push implements units.Messenger.
 func (c *Courier) Push(ctx context.Context, m ao.Message) (ao.Assignment, error) {
+	return c.deliver(ctx, errand{m.ID(), func(ctx context.Context) (ao.Assignment, error) {
+		return c.scheduler.Schedule(ctx, m.Target(), m)
+	}})
+}
+
+// Assign implements units.Messenger for messages that the scheduler finds.
+func (c *Courier) Assign(ctx context.Context, process, message ao.ID, how ao.AssignOptions) (ao.Assignment, error) {
+	return c.deliver(ctx, errand{message, func(ctx context.Context) (ao.Assignment, error) {
+		return c.scheduler.Assign(ctx, process, message, how)
+	}})
+}
+
+func (c *Courier) deliver(ctx context.Context, m errand) (ao.Assignment, error) {
 	c.lock.Lock()
 	stalled := c.stalled
 	if stalled != nil {
@@ -162,10 +219,10 @@ func (c *Courier) Push(ctx context.Context, m ao.Message) (ao.Assignment, error)
 		select {
 		case <-stalled:
 		case <-ctx.Done():
-			return ao.Assignment{}, ao.Refuse("push", ao.Queued, "%s", m.ID())
+			return ao.Assignment{}, ao.Refuse("push", ao.Queued, "%s", m.message)
 		}
 	}
-	a, err := c.scheduler.Schedule(ctx, m.Target(), m)
+	a, err := m.schedule(ctx)
 	if err != nil {
 		return ao.Assignment{}, err
 	}
@@ -173,7 +230,7 @@ func (c *Courier) Push(ctx context.Context, m ao.Message) (ao.Assignment, error)
 	if err != nil {
 		return ao.Assignment{}, err
 	}
-	base := units.Hop{Process: a.Process(), Message: m.ID(), Slot: a.Nonce()}
+	base := units.Hop{Process: a.Process(), Message: m.message, Slot: a.Nonce()}
 	hops := make([]units.Hop, 4)
 	for i, word := range []string{"push", "schedule", "compute", "done"} {
 		hops[i] = base
@@ -182,7 +239,7 @@ func (c *Courier) Push(ctx context.Context, m ao.Message) (ao.Assignment, error)
 	hops[2].Digest = ao.ID(attest.ResultDigest(answer.Result)).String()
 	c.lock.Lock()
 	defer c.lock.Unlock()
-	c.hops[m.ID()] = hops
+	c.hops[m.message] = append(c.hops[m.message], hops...)
 	return a, nil
 }
 
@@ -202,5 +259,27 @@ func (c *Courier) Hops(ctx context.Context, message ao.ID, visit func(units.Hop)
 			return err
 		}
 	}
+	return nil
+}
+
+// Monitor implements units.Messenger. Nothing is pushed, because there are no outboxes.
+func (c *Courier) Monitor(ctx context.Context, r ao.Request) error {
+	if _, err := c.computer.Cron(ctx, r.Process(), units.CronCursor{}, 1); err != nil {
+		return err
+	}
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	c.monitors[r.Process()] = r.Owner()
+	return nil
+}
+
+// Unmonitor implements units.Messenger.
+func (c *Courier) Unmonitor(_ context.Context, r ao.Request) error {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	if by, ok := c.monitors[r.Process()]; ok && by != r.Owner() {
+		return ao.Refuse("monitor", ao.Untrusted, "%s did not ask for it", r.Owner())
+	}
+	delete(c.monitors, r.Process())
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/units"
 )
 
 // Memory is a scheduler with its logs, in memory and with a clock of its own (see ChainStart): a stand-in wherever a
@@ -79,6 +80,50 @@ func (s *Memory) wake() {
 
 // Schedule implements units.Scheduler.
 func (s *Memory) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error) {
+	return s.schedule(ctx, process, m, nil)
+}
+
+// Assign implements units.Scheduler for messages that are handed to it or in one of its logs.
+func (s *Memory) Assign(ctx context.Context, process, message ao.ID, how ao.AssignOptions) (ao.Assignment, error) {
+	const hop = "schedule"
+	if err := how.Check(); err != nil {
+		return ao.Assignment{}, ao.Refuse(hop, ao.BadTags, "%v", err)
+	}
+	if how.BaseLayer {
+		return ao.Assignment{}, ao.Refuse(hop, ao.Unsupported, "there is no base layer here")
+	}
+	if _, err := s.Next(ctx, process); err != nil {
+		return ao.Assignment{}, ao.Refuse(hop, ao.UnknownProcess, "no log of %s here", process)
+	}
+	m, ok := units.HandedMessage(ctx, message)
+	if !ok {
+		if m, ok = s.message(message); !ok {
+			return ao.Assignment{}, ao.Refuse(hop, ao.UnknownMessage, "%s", message)
+		}
+	}
+	if len(how.Exclude) > 0 && m.IsFor(process) {
+		if slot, err := s.Find(ctx, process, message); err == nil {
+			es, _, err := s.at(process, slot)
+			return es[0].Assignment, err
+		}
+		return ao.Assignment{}, ao.Refuse(hop, ao.BadTags, "nothing is excluded at home")
+	}
+	return s.schedule(ctx, process, m, how.Exclude)
+}
+
+// message is one of that ID in any log.
+func (s *Memory) message(id ao.ID) (ao.Message, bool) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	for _, l := range s.logs {
+		if slot, ok := l.slots[id]; ok && l.chain.entries[slot].Message.ID() == id {
+			return l.chain.entries[slot].Message, true
+		}
+	}
+	return ao.Message{}, false
+}
+
+func (s *Memory) schedule(ctx context.Context, process ao.ID, m ao.Message, exclude []string) (ao.Assignment, error) {
 	const hop = "schedule"
 	if ctx.Err() != nil {
 		return ao.Assignment{}, ao.Refuse(hop, ao.Deadline, "the caller went away")
@@ -111,7 +156,7 @@ func (s *Memory) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.
 			return l.chain.entries[slot].Assignment, nil
 		}
 	}
-	e, err := l.chain.add(m)
+	e, err := l.chain.add(m, exclude...)
 	if err != nil {
 		return ao.Assignment{}, ao.Refuse(hop, ao.Internal, "%v", err)
 	}

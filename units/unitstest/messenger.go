@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,8 +19,12 @@ type MessengerFixture struct {
 	Process   ao.ID
 	// Message makes a signed message to Process whose push ends; different names make different messages.
 	Message func(t *testing.T, name string) ao.Message
+	// Elsewhere makes a message that another log holds, where the messenger finds it.
+	Elsewhere func(t *testing.T, name string) ao.Message
 	// Stall makes the process's scheduler unreachable for the messenger until resume is called. Nil if the fixture cannot.
 	Stall func(t *testing.T) (resume func())
+	// Ticking is a process with the tags of TickingTags.
+	Ticking ao.ID
 }
 
 // TestMessenger holds a messenger to its contract.
@@ -32,10 +37,13 @@ func TestMessenger(t *testing.T, newFixture func(t *testing.T) MessengerFixture)
 		{"a push is answered with its slot", false, testPush},
 		{"pushing again is harmless", false, testPushAgain},
 		{"pushing at once is harmless", false, testPushTogether},
+		{"an existing message is assigned", false, testAssigned},
+		{"what cannot be assigned is refused", false, testNotAssigned},
 		{"the hops are told and end", false, testHops},
 		{"the hops end with their visitor", false, testHopsFail},
 		{"the hops end with their context", false, testHopsEnded},
 		{"past the deadline a push is queued", true, testQueued},
+		{"monitoring begins and ends, for whom it may", false, testMonitor},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)
@@ -100,6 +108,38 @@ func testPushTogether(t *testing.T, f MessengerFixture) {
 		}
 	}
 	f.inOneSlot(t, m, got[0].Nonce())
+}
+
+func testAssigned(t *testing.T, f MessengerFixture) {
+	m := f.Elsewhere(t, "at home elsewhere")
+	how := ao.AssignOptions{Exclude: []string{"Data"}}
+	a, err := f.Messenger.Assign(Context(t), f.Process, m.ID(), how)
+	if err != nil {
+		t.Fatalf("assign: %v", err)
+	}
+	if got := a.Fields(); got.Process != f.Process || got.Message != m.ID() || !slices.Equal(got.Exclude, how.Exclude) {
+		t.Errorf("the assignment says %+v", got)
+	}
+	if b, err := f.Messenger.Assign(Context(t), f.Process, m.ID(), how); err != nil || b.ID() != a.ID() {
+		t.Errorf("assigned again: %v", err)
+	}
+	f.inOneSlot(t, m, a.Nonce())
+	scheduled, computed := false, false
+	for _, h := range f.hops(t, m.ID()) {
+		mine := h.Message == m.ID() && h.Process == f.Process && h.Slot == a.Nonce()
+		scheduled, computed = scheduled || mine && h.Word == "schedule", computed || mine && h.Word == "compute"
+	}
+	if !scheduled || !computed {
+		t.Errorf("scheduled %t, computed %t", scheduled, computed)
+	}
+}
+
+func testNotAssigned(t *testing.T, f MessengerFixture) {
+	m := f.Elsewhere(t, "not to be assigned")
+	_, err := f.Messenger.Assign(Context(t), f.Process, m.ID(), ao.AssignOptions{Exclude: []string{"two words"}})
+	WantRefusal(t, err, ao.BadTags)
+	_, err = f.Messenger.Assign(Context(t), f.Process, ID("nothing"), ao.AssignOptions{})
+	WantRefusal(t, err, ao.UnknownMessage)
 }
 
 // hops is all hops of a push that ends.
@@ -174,7 +214,7 @@ func testHopsEnded(t *testing.T, f MessengerFixture) {
 func testQueued(t *testing.T, f MessengerFixture) {
 	resume := f.Stall(t)
 	m := f.Message(t, "queued")
-	ctx, cancel := context.WithTimeout(Context(t), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(Context(t), 2*time.Second) // before it is over the message must have been handed over
 	defer cancel()
 	_, err := f.Messenger.Push(ctx, m)
 	WantRefusal(t, err, ao.Queued)
@@ -182,4 +222,43 @@ func testQueued(t *testing.T, f MessengerFixture) {
 	f.hops(t, m.ID()) // it goes on by itself
 	a := f.push(t, m)
 	f.inOneSlot(t, m, a.Nonce())
+}
+
+func testMonitor(t *testing.T, f MessengerFixture) {
+	if f.Ticking.IsZero() {
+		t.Skip("this fixture does not tick")
+	}
+	mine, stranger := requestOf(t, "asks", f.Ticking), requestOf(t, "did not ask", f.Ticking)
+	for _, step := range []struct {
+		what string
+		do   func(context.Context, ao.Request) error
+		r    ao.Request
+		code ao.Code // "" for none
+	}{
+		{"the end of nothing", f.Messenger.Unmonitor, stranger, ""},
+		{"the beginning", f.Messenger.Monitor, mine, ""},
+		{"the beginning again", f.Messenger.Monitor, mine, ""},
+		{"the end by somebody else", f.Messenger.Unmonitor, stranger, ao.Untrusted},
+		{"the end", f.Messenger.Unmonitor, mine, ""},
+		{"the end again", f.Messenger.Unmonitor, mine, ""},
+		{"the end of nothing again", f.Messenger.Unmonitor, stranger, ""},
+		{"an unknown process", f.Messenger.Monitor, requestOf(t, "asks", ID("no such process")), ao.UnknownProcess},
+	} {
+		err := step.do(Context(t), step.r)
+		if step.code != "" {
+			WantRefusal(t, err, step.code)
+		} else if err != nil {
+			t.Errorf("%s: %v", step.what, err)
+		}
+	}
+}
+
+// requestOf is somebody's request about a process.
+func requestOf(t *testing.T, signer string, process ao.ID) ao.Request {
+	t.Helper()
+	r, err := ao.SignRequest(Signer(signer), process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

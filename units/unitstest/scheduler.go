@@ -3,6 +3,7 @@ package unitstest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -33,6 +34,8 @@ func TestScheduler(t *testing.T, newFixture func(t *testing.T) SchedulerFixture)
 		{"copies of a pushed message take one slot", testPushedCopies},
 		{"a stranger's copy does not stand in", testStranger},
 		{"a message is assigned to further processes", testAssign},
+		{"an existing message is assigned by its name", testAssignByName},
+		{"what cannot be assigned is refused", testAssignRefused},
 		{"many callers leave no gap", testManyCallers},
 		{"an ended context is refused", testScheduleEnded},
 	} {
@@ -208,6 +211,77 @@ func testAssign(t *testing.T, f SchedulerFixture) {
 	}
 	f.whole(t, p)
 	f.whole(t, other.ID())
+}
+
+// pair starts two processes, the second of which a message to the first is to be assigned to.
+func (f SchedulerFixture) pair(t *testing.T) (home, away ao.ID) {
+	t.Helper()
+	other := Spawn(t, Signer("owner"), f.Address, t.Name()+" other")
+	f.schedule(t, other.ID(), other)
+	return f.start(t).ID(), other.ID()
+}
+
+func testAssignByName(t *testing.T, f SchedulerFixture) {
+	p, other := f.pair(t)
+	m := Message(t, Signer("user"), p, "to another log")
+	how := ao.AssignOptions{Exclude: []string{"Data", "Anchor", "Whatever"}}
+	handed := HandedContext(t, m)
+	a, err := f.Scheduler.Assign(handed, other, m.ID(), how)
+	if err != nil {
+		t.Fatalf("assign: %v", err)
+	}
+	if got := a.Fields(); got.Process != other || got.Nonce != 1 || got.Message != m.ID() || !slices.Equal(got.Exclude, how.Exclude) {
+		t.Errorf("the assignment says %+v", got)
+	}
+	again, err := f.Scheduler.Assign(Context(t), other, m.ID(), ao.AssignOptions{}) // it holds a slot: nothing is fetched
+	if err != nil || again.ID() != a.ID() {
+		t.Errorf("assigned again: %v, %v", again.IsZero(), err)
+	}
+	if b := f.schedule(t, other, m); b.ID() != a.ID() {
+		t.Errorf("scheduled it got slot %d, assigned slot %d", b.Nonce(), a.Nonce())
+	}
+	if log := f.whole(t, other); len(log) != 2 || log[1].Message.ID() != m.ID() {
+		t.Errorf("the log has %d slots, want 2", len(log))
+	}
+	// Where it is at home it has its own slot still, and there nothing is missing.
+	home := f.schedule(t, p, m)
+	if b, err := f.Scheduler.Assign(handed, p, m.ID(), how); err != nil || b.ID() != home.ID() {
+		t.Errorf("assigned where it is at home: %v", err)
+	}
+}
+
+// HandedContext is a context for one test that hands a message to a scheduler.
+func HandedContext(t testing.TB, m ao.Message) context.Context {
+	t.Helper()
+	return units.HandMessage(Context(t), m)
+}
+
+func testAssignRefused(t *testing.T, f SchedulerFixture) {
+	p, other := f.pair(t)
+	m := Message(t, Signer("user"), p, "not to be assigned")
+	handed := HandedContext(t, m)
+	for _, c := range []struct {
+		what             string
+		process, message ao.ID
+		exclude          []string
+		code             ao.Code
+	}{
+		{"to no process", ID("nobody"), m.ID(), nil, ao.UnknownProcess},
+		{"a message that is nowhere", other, ID("nothing"), nil, ao.UnknownMessage},
+		{"without a part of it at home", p, m.ID(), []string{"Data"}, ao.BadTags},
+		{"without a nameless part", other, m.ID(), []string{""}, ao.BadTags},
+		{"without a part twice", other, m.ID(), []string{"Data", "Data"}, ao.BadTags},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			_, err := f.Scheduler.Assign(handed, c.process, c.message, ao.AssignOptions{Exclude: c.exclude})
+			WantRefusal(t, err, c.code)
+		})
+	}
+	for _, process := range []ao.ID{p, other} {
+		if log := f.whole(t, process); len(log) != 1 {
+			t.Errorf("the log has %d slots, want 1", len(log))
+		}
+	}
 }
 
 func testManyCallers(t *testing.T, f SchedulerFixture) {

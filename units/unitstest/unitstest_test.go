@@ -57,7 +57,9 @@ func TestEchoIsAComputer(t *testing.T) {
 		s, unit := unitstest.NewMemory(unitstest.Signer("unit")), unitstest.Signer("computer")
 		c := unitstest.MakeChain(t, "log", 5)
 		s.Load(c)
+		ticking := ticking(t, s)
 		return unitstest.ComputerFixture{
+			Ticking:  ticking,
 			Computer: unitstest.NewEcho("network", unit, s),
 			Network:  "network",
 			Process:  c.Process(),
@@ -78,13 +80,38 @@ func TestCourierIsAMessenger(t *testing.T) {
 		}
 		c := unitstest.NewCourier(s, unitstest.NewEcho("network", unitstest.Signer("computer"), s))
 		return unitstest.MessengerFixture{
+			Ticking:   ticking(t, s),
 			Messenger: c,
 			Log:       s,
 			Process:   p.ID(),
 			Message: func(t *testing.T, name string) ao.Message {
 				return unitstest.Message(t, unitstest.Signer("user"), p.ID(), name)
 			},
-			Stall: func(*testing.T) func() { return c.Stall() },
+			Elsewhere: inAnotherLog(s),
+			Stall:     func(*testing.T) func() { return c.Stall() },
 		}
 	})
+}
+
+// ticking puts the log of a process that ticks into a scheduler.
+func ticking(t *testing.T, s *unitstest.Memory) ao.ID {
+	t.Helper()
+	spawn := unitstest.Spawn(t, unitstest.Signer("owner"), s.Address(), "ticking", unitstest.TickingTags()...)
+	c := unitstest.MakeTicking(t, unitstest.Signer("unit"), spawn)
+	s.Load(c)
+	return c.Process()
+}
+
+// inAnotherLog makes messages that another log of a scheduler holds.
+func inAnotherLog(s *unitstest.Memory) func(*testing.T, string) ao.Message {
+	return func(t *testing.T, name string) ao.Message {
+		p := unitstest.Spawn(t, unitstest.Signer("owner"), s.Address(), t.Name()+" elsewhere")
+		m := unitstest.Message(t, unitstest.Signer("user"), p.ID(), name)
+		for _, m := range []ao.Message{p, m} {
+			if _, err := s.Schedule(t.Context(), p.ID(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return m
+	}
 }

@@ -1,0 +1,162 @@
+package ao
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"testing"
+
+	"github.com/aopeer/aopeer/arweave/ans104"
+)
+
+func process(t testing.TB, list Tags) Process {
+	t.Helper()
+	p, err := spawn(t, list).Process()
+	check(t, err)
+	return p
+}
+
+func TestCron(t *testing.T) {
+	p := process(t, tags("Cron-Interval=1-hour", "Cron-Tag-Action=Hourly", "Name=p", "Cron-Interval=10-seconds", "Cron-Tag-Action=Tick",
+		"Cron-Tag-Action=Tock", "Cron-Interval= 20 - Secs "))
+	c, err := p.Cron()
+	check(t, err)
+	want := Cron{
+		{Text: "10-seconds", Every: 10_000, Tags: tags("Action=Tick", "Action=Tock")},
+		{Text: " 20 - Secs ", Every: 20_000},
+		{Text: "1-hour", Every: 3_600_000, Tags: tags("Action=Hourly")},
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("cron %+v, want %+v", c, want)
+	}
+	m := p.CronMessage(c[0], Tick{Timestamp: 7000}, 3)
+	if m.Process != p.ID() || m.Owner != p.Message().Owner() || m.Timestamp != 7000 || m.BlockHeight != 3 || len(m.Tags) != 2 {
+		t.Errorf("message %+v", m)
+	}
+	if c, err := process(t, nil).Cron(); err != nil || len(c) != 0 {
+		t.Errorf("without tags %+v, %v", c, err)
+	}
+}
+
+func TestCronIntervals(t *testing.T) {
+	for text, want := range map[string]int64{
+		"1-second": 1000, "1500-ms": 1000, "2-minutes": 120_000, "1-d": 86_400_000, "1-week": 604_800_000, "1-Year": 31_557_600_000,
+	} {
+		c, err := process(t, tags("Cron-Interval="+text)).Cron()
+		if err != nil || c[0].Every != want {
+			t.Errorf("%s is %+v, %v, want %d", text, c, err, want)
+		}
+	}
+	for text, want := range map[string]error{
+		"10-blocks": ErrCronBlocks, "1-block": ErrCronBlocks, "999-ms": ErrTags, "0-seconds": ErrTags, "10": ErrTags, "-1-second": ErrTags,
+		"1-fortnight": ErrTags, "1.5-hours": ErrTags, "101-years": ErrTags, "99999999999999999999-ms": ErrTags, "4000000000000000000-weeks": ErrTags,
+		"1-": ErrTags, "seconds-1": ErrTags,
+	} {
+		_, err := process(t, tags("Cron-Interval="+text)).Cron()
+		wantErr(t, err, want)
+	}
+	for _, list := range []Tags{tags("Cron-Tag-Action=Tick"), tags("Cron-Interval=1-second", "Cron-Tag-=x")} {
+		_, err := process(t, list).Cron()
+		wantErr(t, err, ErrTags)
+	}
+}
+
+// TestNextTick holds Next against every second of a while, one after the other.
+func TestNextTick(t *testing.T) {
+	c, err := process(t, tags("Cron-Interval=3-seconds", "Cron-Interval=2-seconds", "Cron-Interval=3-seconds")).Cron()
+	check(t, err)
+	const origin = 5_700
+	at := AfterSlot(origin)
+	for s := int64(6); s < 60; s++ {
+		for i, every := range []int64{2, 3, 3} {
+			if (s-5)%every != 0 {
+				continue
+			}
+			next, ok := c.Next(origin, at)
+			if want := (Tick{Timestamp: s * 1000, Interval: i}); !ok || next != want {
+				t.Fatalf("after %+v comes %+v, want %+v", at, next, want)
+			}
+			at = next
+		}
+	}
+	for at, want := range map[Tick]Tick{
+		{}:                                {Timestamp: 7000},
+		{Timestamp: math.MinInt64}:        {Timestamp: 7000},
+		{Timestamp: 8000, Interval: 1}:    {Timestamp: 8000, Interval: 2},
+		AfterSlot(8000):                   {Timestamp: 9000},
+		AfterSlot(7999):                   {Timestamp: 8000, Interval: 1},
+		{Timestamp: 7001, Interval: -100}: {Timestamp: 8000, Interval: 1},
+	} {
+		if next, ok := c.Next(origin, at); !ok || next != want {
+			t.Errorf("after %+v comes %+v, %v, want %+v", at, next, ok, want)
+		}
+	}
+	if next, ok := c.Next(origin, AfterSlot(math.MaxInt64)); ok {
+		t.Errorf("after the end of time comes %+v", next)
+	}
+	if _, ok := (Cron{}).Next(origin, Tick{}); ok {
+		t.Error("nothing ticks")
+	}
+}
+
+func FuzzCron(f *testing.F) {
+	f.Add("10-seconds", int64(1_700_000_000_123), int64(1_700_000_005_000), 0)
+	f.Add("1-blocks", int64(0), int64(math.MaxInt64), -1)
+	f.Fuzz(func(t *testing.T, text string, origin, at int64, interval int) {
+		every, err := parseInterval(text)
+		if err != nil {
+			if !errors.Is(err, ErrTags) && !errors.Is(err, ErrCronBlocks) || len(err.Error()) > 300 {
+				t.Fatalf("error %v", err)
+			}
+			return
+		}
+		if every < second || every > maxInterval || every%second != 0 {
+			t.Fatalf("%q is %d", text, every)
+		}
+		if origin < 0 {
+			return
+		}
+		after := Tick{Timestamp: at, Interval: interval}
+		next, ok := (Cron{{Every: every}}).Next(origin, after)
+		if ok && (next.Compare(after) <= 0 || next.Timestamp <= origin-origin%second || (next.Timestamp-origin+origin%second)%every != 0) {
+			t.Fatalf("after %+v comes %+v, every %d from %d", after, next, every, origin)
+		}
+	})
+}
+
+func TestRequest(t *testing.T) {
+	r, err := SignRequest(signer("user"), id(3))
+	check(t, err)
+	again, err := ParseRequest(r.Raw())
+	check(t, err)
+	if again.ID() != r.ID() || again.Process() != id(3) || again.Owner() != address(t, signer("user")) || again.IsZero() {
+		t.Errorf("read back %+v", again)
+	}
+	bad := append([]byte(nil), r.Raw()...)
+	bad[len(bad)-1] ^= 1
+	_, err = ParseRequest(bad)
+	wantErr(t, err, ans104.ErrSignature)
+	_, err = ParseRequest(item(t, ans104.Fields{Data: []byte(" ")}).Raw())
+	wantErr(t, err, ErrTarget)
+	_, err = ParseRequest(make([]byte, MaxRequest+1))
+	wantErr(t, err, ErrTooLarge)
+	if !(Request{}).IsZero() {
+		t.Error("the zero value is a request")
+	}
+}
+
+func FuzzParseRequest(f *testing.F) {
+	r, err := SignRequest(signer("user"), id(3))
+	check(f, err)
+	f.Add(r.Raw())
+	f.Add(r.Raw()[:80])
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		r, err := ParseRequest(raw)
+		if (err != nil) != r.IsZero() {
+			t.Fatalf("zero %v with error %v", r.IsZero(), err)
+		}
+		if err == nil && (len(r.Raw()) > MaxRequest || r.Owner() == "") {
+			t.Fatal("a request that is none")
+		}
+	})
+}

@@ -1,0 +1,75 @@
+package arweave
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aopeer/aopeer/arweave/ans104"
+)
+
+// Tx fetches a base-layer transaction with its data and verifies both; see Archive.
+func (c *Client) Tx(ctx context.Context, id ans104.ID) (*Tx, error) {
+	tx, err := anyGateway(ctx, c, func(ctx context.Context, g *gateway) (*Tx, error) { return c.txFrom(ctx, g, id) })
+	if err != nil {
+		return nil, fmt.Errorf("get transaction %s: %w", id, err)
+	}
+	return tx, nil
+}
+
+func (c *Client) txFrom(ctx context.Context, g *gateway, id ans104.ID) (*Tx, error) {
+	tx, err := c.headOf(ctx, g, id)
+	if err != nil {
+		return nil, err
+	}
+	if tx.DataSize > uint64(c.maxItem) {
+		return nil, fmt.Errorf("%w: transaction with %d bytes of data", ErrTooLarge, tx.DataSize)
+	}
+	if len(tx.Data) > 0 || tx.DataSize == 0 {
+		return tx, nil
+	}
+	if tx.Data, err = c.dataOf(ctx, g, id); err != nil {
+		return nil, err
+	}
+	root, err := DataRoot(tx.Data)
+	if err != nil || uint64(len(tx.Data)) != tx.DataSize || !bytes.Equal(root, tx.DataRoot) {
+		return nil, fmt.Errorf("%w: not the data of the transaction", ErrCorrupt)
+	}
+	return tx, nil
+}
+
+// headOf is the transaction as its node spells it, verified; its data may be missing.
+func (c *Client) headOf(ctx context.Context, g *gateway, id ans104.ID) (*Tx, error) {
+	body, err := c.get(ctx, g, "/tx/"+id.String(), maxAnswer)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := ParseTx(body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if tx.ID != id {
+		return nil, fmt.Errorf("%w: another transaction, %s", ErrCorrupt, tx.ID)
+	}
+	if err := tx.Verify(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return tx, nil
+}
+
+// dataOf is what a gateway serves as a transaction's data: as it is, or, by nodes, in base64url.
+func (c *Client) dataOf(ctx context.Context, g *gateway, id ans104.ID) ([]byte, error) {
+	data, err := c.get(ctx, g, "/raw/"+id.String(), c.maxItem)
+	if !errors.Is(err, ErrNotFound) {
+		return data, err
+	}
+	text, err := c.get(ctx, g, "/tx/"+id.String()+"/data", base64Size(c.maxItem))
+	if err != nil {
+		return nil, err
+	}
+	if data, err = decode64(string(text)); err != nil {
+		return nil, fmt.Errorf("%w: the data is not base64url", ErrCorrupt)
+	}
+	return data, nil
+}

@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aopeer/aopeer/ao"
+)
+
+// Bounds of a dry-run.
+const (
+	maxQueryTags  = 512
+	maxAnswers    = 1024             // remembered
+	maxAnswer     = 256 << 10        // bytes of one that is remembered
+	maxAnswersAge = 60 * time.Second // the longest that one may be asked for
+)
+
+// dryMessage is the message of a dry-run. Nobody signs it, so that everything in it is what the caller says.
+type dryMessage struct {
+	Owner  *string         `json:"Owner"`
+	From   *string         `json:"From"`
+	Target *string         `json:"Target"`
+	Anchor *string         `json:"Anchor"`
+	Data   json.RawMessage `json:"Data"`
+	Tags   []tag           `json:"Tags"`
+}
+
+// anybody is who asks if the caller does not say.
+const anybody = "1234"
+
+// query is what the computer is asked.
+func (m dryMessage) query() ao.Query {
+	q := ao.Query{Owner: anybody, Data: dataOf(m.Data)}
+	if m.Owner != nil && *m.Owner != "" {
+		q.Owner = *m.Owner
+	}
+	if m.Anchor != nil {
+		q.Anchor = *m.Anchor
+	}
+	if m.From != nil {
+		q.From = *m.From
+	}
+	for _, t := range m.Tags {
+		q.Tags = append(q.Tags, ao.Tag{Name: t.Name, Value: t.Value})
+	}
+	if p, ok := q.Tags.Lookup("From-Process"); ok {
+		q.From = p
+	}
+	return q
+}
+
+// dataOf is the data: text as it is, anything else as its JSON.
+func dataOf(raw json.RawMessage) []byte {
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return []byte(s)
+	}
+	return raw
+}
+
+// dryRun evaluates a message on a copy of the newest state.
+func (g *Gateway) dryRun(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	process, err := queryID(q, "process-id")
+	if err != nil {
+		return err
+	}
+	age, err := maxAge(r)
+	if err != nil {
+		return err
+	}
+	if wait := g.dry.take(caller(r)); wait > 0 {
+		return &refusal{status: http.StatusTooManyRequests, text: "Rate limit exceeded", after: wait}
+	}
+	raw, err := g.read(w, r)
+	if err != nil {
+		return err
+	}
+	var m dryMessage
+	if err := json.Unmarshal(raw, &m); err != nil || !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
+		return refused(http.StatusBadRequest, "the body is no message in JSON: an object with Owner, Target, Anchor, Data and Tags")
+	}
+	if len(m.Tags) > maxQueryTags {
+		return refused(http.StatusBadRequest, "%d tags, at most %d", len(m.Tags), maxQueryTags)
+	}
+	if m.Target != nil && *m.Target != "" && *m.Target != process.String() {
+		return refused(http.StatusBadRequest, "the message's Target is not the process that is asked")
+	}
+	if err := g.newest(r, process, q); err != nil {
+		return err
+	}
+	key := sha256.Sum256(append(process[:], raw...))
+	if out, ok := g.cache.get(key, age); ok {
+		return writeJSON(w, http.StatusOK, out)
+	}
+	if !g.runs.enter(process) {
+		return &refusal{status: http.StatusServiceUnavailable, text: "too many dry-runs of this process at once", after: time.Second}
+	}
+	defer g.runs.leave(process)
+	ctx, cancel := g.patience(r)
+	defer cancel()
+	result, err := g.cfg.Computer.DryRun(ctx, process, m.query())
+	if err != nil {
+		return g.busyAtHead(ctx, process, err)
+	}
+	out := resultOf(result)
+	g.cache.put(key, out)
+	return writeJSON(w, http.StatusOK, out)
+}
+
+// newest refuses a question about another state than the newest: no other is kept at hand.
+func (g *Gateway) newest(r *http.Request, process ao.ID, q url.Values) error {
+	if q.Get("to") == "" {
+		return nil
+	}
+	message, err := queryID(q, "to")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := g.patience(r)
+	defer cancel()
+	slot, err := g.slotOf(ctx, process, message)
+	if err != nil {
+		return err
+	}
+	log, err := g.logOf(ctx, Computer, process)
+	if err != nil {
+		return err
+	}
+	next, err := log.Next(ctx, process)
+	if err != nil {
+		return err
+	}
+	if slot+1 != next {
+		return refused(http.StatusUnprocessableEntity, "slot %d is not the newest, %d, and only that one's state can be asked", slot, next-1)
+	}
+	return nil
+}
+
+// maxAge is how old an answer may be.
+func maxAge(r *http.Request) (time.Duration, error) {
+	given := r.Header.Get("X-Max-Age")
+	if given == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(given, 10, 31)
+	if err != nil {
+		return 0, refused(http.StatusBadRequest, "x-max-age %.16q is no number of seconds", given)
+	}
+	return min(time.Duration(n)*time.Second, maxAnswersAge), nil
+}
+
+// answers remembers what dry-runs brought, for callers who take an answer that is some seconds old.
+type answers struct {
+	now func() time.Time
+
+	lock sync.Mutex
+	kept map[[32]byte]kept
+}
+
+type kept struct {
+	at     time.Time
+	answer resultInfo
+}
+
+func newAnswers(now func() time.Time) *answers { return &answers{now: now, kept: map[[32]byte]kept{}} }
+
+// get is an answer that is younger than age.
+func (a *answers) get(key [32]byte, age time.Duration) (resultInfo, bool) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	k, ok := a.kept[key]
+	return k.answer, ok && age > 0 && a.now().Sub(k.at) < age
+}
+
+// put keeps an answer. When there are too many, those that nobody may ask for any more go, or else all.
+func (a *answers) put(key [32]byte, r resultInfo) {
+	if r.size() > maxAnswer {
+		return
+	}
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	now := a.now()
+	if len(a.kept) >= maxAnswers {
+		for k, old := range a.kept {
+			if now.Sub(old.at) >= maxAnswersAge {
+				delete(a.kept, k)
+			}
+		}
+		if len(a.kept) >= maxAnswers {
+			clear(a.kept)
+		}
+	}
+	a.kept[key] = kept{at: now, answer: r}
+}
+
+// size is about how much a result takes.
+func (r resultInfo) size() int {
+	n := len(r.Output) + len(r.Error)
+	for _, list := range [][]json.RawMessage{r.Messages, r.Assignments, r.Spawns} {
+		for _, m := range list {
+			n += len(m)
+		}
+	}
+	return n
+}

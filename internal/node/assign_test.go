@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/units"
+	"github.com/aopeer/aopeer/units/cu"
+	"github.com/aopeer/aopeer/units/remote"
+	"github.com/aopeer/aopeer/units/unitstest"
+	"github.com/aopeer/aopeer/wasmvm"
+)
+
+// scripted is the modelled machine's module of a conversation: a message's data is the response to it.
+type scripted struct{}
+
+func (scripted) Begin(wasmvm.Genesis, []byte) (wasmvm.NativeState, error) { return scripted{}, nil }
+
+func (scripted) Apply(e ao.Entry) (ao.Result, error) {
+	if f := e.Assignment.Fields(); f.Excludes("Data") {
+		return wasmvm.Response(map[string]any{"Output": "nothing is to be seen of " + e.Message.ID().String()})
+	}
+	if r, err := ao.ParseResponse(e.Message.Data()); err == nil {
+		return r, nil
+	}
+	return wasmvm.Response(map[string]any{"Output": string(e.Message.Data())})
+}
+
+func (scripted) Query(ao.Query, ao.AssignmentFields) (ao.Result, error) { return ao.Result{}, nil }
+func (scripted) Encode() []byte                                         { return []byte("scripted") }
+
+// TestMessagesAreAssigned: a message to one process gets slots of others, by an outbox and by a user over the mesh, without
+// a part of it; and Arweave alone tells afterwards what became of it.
+func TestMessagesAreAssigned(t *testing.T) {
+	arch := chain(t)
+	machine, err := wasmvm.NewHost(wasmvm.Config{Natives: map[string]wasmvm.Native{"scripted@1": scripted{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer machine.Close()
+	mod, err := ao.SignModule(arch.Wallet().Signer(), "native", "64-mb", "1000", []byte("scripted@1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := arch.Put(t.Context(), mod.Item()); err != nil {
+		t.Fatal(err)
+	}
+	network := signed(t, func(n *Network) { n.Bootstrap = nil })
+	server, err := New(peerHome(t, network), loopback("su", "cu", "mu"), Parts{Archive: arch, Machine: machine}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, server)
+	cfg := loopback("su")
+	cfg.Bootstrap = server.Peer().Addrs
+	client, err := New(peerHome(t, network), cfg, Parts{Archive: arch, Machine: machine}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, client)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := client.p2p.Connect(ctx, server.Peer().Addrs...); err != nil {
+		t.Fatal(err)
+	}
+
+	user, unit := ans104.NewEd25519Signer(client.key), Address(server.key)
+	door := remote.Messenger(client.p2p, server.p2p.ID())
+	push := func(m ao.Message, err error) ao.Message {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := door.Push(ctx, m); err != nil {
+			t.Fatalf("push: %v", err)
+		}
+		return m
+	}
+	process := func(name string) ao.ID {
+		t.Helper()
+		tags := ao.Tags{{Name: "Name", Value: name}, {Name: "Authority", Value: unit}}
+		return push(ao.SignProcess(user, mod.ID(), unit, tags, nil, nil)).ID()
+	}
+	a, b, c := process("a"), process("b"), process("c")
+	secret := push(ao.SignMessage(user, a, nil, []byte("secret"), nil))
+	outbox, err := json.Marshal(map[string]any{"ok": true, "response": map[string]any{"Assignments": []any{
+		map[string]any{"Message": secret.ID().String(), "Processes": []string{b.String()}, "Exclude": []string{"Data", "Anchor"}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asking := push(ao.SignMessage(user, a, nil, outbox, nil))
+	if err := door.Hops(ctx, asking.ID(), func(units.Hop) error { return nil }); err != nil {
+		t.Fatalf("hops: %v", err)
+	}
+	as, err := door.Assign(ctx, c, secret.ID(), ao.AssignOptions{Exclude: []string{"Data"}})
+	if err != nil || as.Process() != c || as.Nonce() != 1 || as.Message() != secret.ID() {
+		t.Fatalf("assign: %v", err)
+	}
+	if again, err := door.Assign(ctx, c, secret.ID(), ao.AssignOptions{}); err != nil || again.ID() != as.ID() {
+		t.Errorf("assigned again: %v", err)
+	}
+	_, err = door.Assign(ctx, c, mod.ID(), ao.AssignOptions{BaseLayer: true})
+	unitstest.WantRefusal(t, err, ao.Unsupported)
+
+	for _, p := range []ao.ID{b, c} {
+		report := verified(t, ctx, arch, machine, network.ID, unit, p, 2)
+		ans, err := remote.Computer(client.p2p, network.ID, server.p2p.ID()).Compute(ctx, p, 1)
+		if want := `"nothing is to be seen of ` + secret.ID().String() + `"`; err != nil || string(ans.Result.Output) != want {
+			t.Errorf("the result is %s, %v; the report %+v", ans.Result.Output, err, report)
+		}
+		es, err := remote.Log(client.p2p, server.p2p.ID()).Range(ctx, p, 1, 10)
+		if err != nil || len(es) != 1 || !slices.Contains(es[0].Assignment.Fields().Exclude, "Data") {
+			t.Errorf("the log has %d messages, %v", len(es), err)
+		}
+	}
+}
+
+// verified waits until so many slots of a process and their claims are on Arweave, and replays them from there alone.
+func verified(
+	t *testing.T, ctx context.Context, arch arweave.Archive, machine wasmvm.Machine, network, unit string, process ao.ID, slots uint64,
+) cu.Report {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st := store.NewMemory()
+		dir := remote.NewDirectory(network, "", nil, nil, arch, st, slog.New(slog.DiscardHandler))
+		report, err := cu.Verify(ctx, cu.VerifyConfig{
+			Log: remote.NewArchiveLog(arch, dir), Directory: dir, Archive: arch, Machine: machine, Network: network, Process: process,
+			Units: []string{unit},
+		})
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+		if err == nil && report.Slots == slots && report.Claimed == slots {
+			if !report.OK || len(report.Disputed) > 0 {
+				t.Errorf("the report on %s is %+v", process, report)
+			}
+			return report
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s is not settled: %+v, %v", process, report, err)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package cu_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/units/cu"
+	"github.com/aopeer/aopeer/units/unitstest"
+)
+
+// TestDryRunBesideSlots: while a dry-run lasts, slots of the same process are evaluated and answered.
+func TestDryRunBesideSlots(t *testing.T) {
+	w := newWorld(t)
+	c := w.chain(t, "p", 4)
+	w.directory.put(c.Entries())
+	p := c.Process()
+	u := w.run(t, func(c *cu.Config) { c.Workers = 1 })
+	compute(t, u, p, 3)
+	running, gate := make(chan struct{}), make(chan struct{})
+	w.machine.lock.Lock()
+	w.machine.dryRun = func() { running <- struct{}{}; <-gate }
+	w.machine.lock.Unlock()
+	var all sync.WaitGroup
+	all.Go(func() {
+		if r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")}); err != nil || string(r.Output) != `"4 x at 3"` {
+			t.Errorf("dry-run gave %s, %v", r.Output, err)
+		}
+	})
+	<-running
+	for i := range 3 {
+		w.add(t, c, fmt.Sprintf("more %d", i))
+	}
+	w.directory.put(c.Entries())
+	compute(t, u, p, 6)
+	close(gate)
+	all.Wait()
+	w.machine.lock.Lock()
+	w.machine.dryRun = nil
+	w.machine.lock.Unlock()
+	before := w.machine.begun.Load()
+	for range 5 { // on one new copy, since the process has moved on
+		if r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("y")}); err != nil || string(r.Output) != `"7 y at 6"` {
+			t.Errorf("dry-run gave %s, %v", r.Output, err)
+		}
+	}
+	if n := w.machine.begun.Load() - before; n != 1 {
+		t.Errorf("%d copies were made for 5 dry-runs of one state", n)
+	}
+}
+
+// TestCopiesAreBounded: dry-runs of many processes do not keep a copy of each.
+func TestCopiesAreBounded(t *testing.T) {
+	w := newWorld(t)
+	var ids []ao.ID
+	for i := range 30 {
+		ids = append(ids, w.serve(t, fmt.Sprint(i), 2))
+	}
+	u := w.run(t, func(c *cu.Config) { c.MaxHot = 2 })
+	var all sync.WaitGroup
+	for _, id := range ids {
+		all.Go(func() {
+			if _, err := u.DryRun(unitstest.Context(t), id, ao.Query{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := w.machine.open.Load(); n > 2+16 {
+		t.Errorf("%d states are open", n)
+	}
+}
+
+// TestSlowModule: who waits for a compilation is sent away after a while, others are served meanwhile.
+func TestSlowModule(t *testing.T) {
+	w := newWorld(t)
+	p := w.serve(t, "p", 2)
+	w.machine.making = func(ctx context.Context) { <-ctx.Done() }
+	u := w.run(t, func(c *cu.Config) { c.CompileWait = time.Millisecond })
+	_, err := u.Compute(unitstest.Context(t), p, 1)
+	unitstest.WantRefusal(t, err, ao.Busy)
+	w.machine.lock.Lock()
+	w.machine.making = nil
+	w.machine.lock.Unlock()
+	compute(t, u, p, 1)
+}
+
+// TestHeavyProcesses: processes whose entries take long leave a place for those whose do not.
+func TestHeavyProcesses(t *testing.T) {
+	w := newWorld(t)
+	const heavies = 4
+	ids := w.crowd(t, heavies+1, 4)
+	light := ids[heavies]
+	gate := make(chan struct{})
+	clock := time.Unix(1_000_000, 0)
+	var lock sync.Mutex
+	now := func() time.Time { lock.Lock(); defer lock.Unlock(); return clock }
+	w.machine.hook(func(e ao.Entry) error {
+		if e.Assignment.Process() == light {
+			return nil
+		}
+		if e.Assignment.Nonce() == 3 {
+			<-gate
+			return nil
+		}
+		lock.Lock()
+		defer lock.Unlock()
+		clock = clock.Add(time.Second)
+		return nil
+	}, nil)
+	u := w.run(t, func(c *cu.Config) { c.Workers, c.Now = 3, now })
+	compute(t, u, light, 1) // it is known to be quick
+	for _, id := range ids[:heavies] {
+		compute(t, u, id, 2)
+	}
+	var all sync.WaitGroup
+	for _, id := range ids[:heavies] {
+		all.Go(func() { compute(t, u, id, 3) })
+	}
+	await(t, "all work", func() bool { return u.Status().Working == heavies })
+	compute(t, u, light, 3)
+	close(gate)
+	all.Wait()
+}

@@ -1,0 +1,227 @@
+package su
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/internal/store"
+)
+
+// backlog is what the archive has not taken yet. On disk a log has one mark, how many of its slots are settled; what lies
+// between the mark and the log's end is found again at start. So scheduling writes nothing for the sake of settling.
+type backlog struct {
+	lock    sync.Mutex
+	tails   map[ao.ID]*tail
+	order   []ao.ID        // every process in tails once, those that waited longest in front
+	doubts  map[ao.ID]bool // a write of theirs failed, and may have been written all the same
+	entries int64
+	bytes   int64 // of their items
+	settled uint64
+}
+
+// tail is the unsettled end of a log.
+type tail struct{ settled, end ao.Slot }
+
+func newBacklog() *backlog {
+	return &backlog{tails: make(map[ao.ID]*tail), doubts: make(map[ao.ID]bool)}
+}
+
+// add takes note of a slot that became durable, unless it is in doubt what is before it; then it is found with that.
+func (b *backlog) add(at place, size int) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	if !b.doubts[at.process] {
+		b.append(at, size)
+	}
+}
+
+// doubt says that it is unknown where a log ends, until clear.
+func (b *backlog) doubt(process ao.ID) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	b.doubts[process] = true
+}
+
+func (b *backlog) doubtful() (list []ao.ID) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	for p := range b.doubts {
+		list = append(list, p)
+	}
+	return list
+}
+
+// endOf is the end of a process's tail, if it has one.
+func (b *backlog) endOf(process ao.ID) (ao.Slot, bool) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	t := b.tails[process]
+	if t == nil {
+		return 0, false
+	}
+	return t.end, true
+}
+
+// clear adds the slots that were found from a place on and ends the doubt.
+func (b *backlog) clear(at place, sizes []int) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	delete(b.doubts, at.process)
+	for _, size := range sizes {
+		b.append(at, size)
+		at.slot++
+	}
+}
+
+// append needs the lock.
+func (b *backlog) append(at place, size int) {
+	t := b.tails[at.process]
+	if t == nil {
+		t = &tail{settled: at.slot}
+		b.tails[at.process] = t
+		b.order = append(b.order, at.process)
+	}
+	t.end = at.slot + 1
+	b.entries++
+	b.bytes += int64(size)
+}
+
+// next is the process that waited longest, behind which it stands again; after as many calls as there are processes
+// everyone has had its turn.
+func (b *backlog) next() (p ao.ID, t tail, ok bool) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	if len(b.order) == 0 {
+		return ao.ID{}, tail{}, false
+	}
+	p = b.order[0]
+	b.order = append(b.order[1:], p)
+	return p, *b.tails[p], true
+}
+
+// count is how many processes have a tail.
+func (b *backlog) count() int {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return len(b.order)
+}
+
+// settle moves the marks of some processes.
+func (b *backlog) settle(marks map[ao.ID]ao.Slot, bytes int64) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	b.bytes -= bytes
+	gone := false
+	for p, mark := range marks {
+		t := b.tails[p]
+		b.entries -= int64(mark - t.settled)
+		b.settled += uint64(mark - t.settled)
+		if t.settled = mark; t.settled == t.end {
+			delete(b.tails, p)
+			gone = true
+		}
+	}
+	if !gone {
+		return
+	}
+	order := b.order[:0]
+	for _, p := range b.order {
+		if b.tails[p] != nil {
+			order = append(order, p)
+		}
+	}
+	b.order = order
+}
+
+func (b *backlog) size() (entries, bytes int64) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.entries, b.bytes
+}
+
+// done is how many entries the archive has taken since the start.
+func (b *backlog) done() uint64 {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.settled
+}
+
+// markOf is how many slots of a log are settled, from the store.
+func (u *Unit) markOf(process ao.ID) (ao.Slot, error) {
+	b, err := u.cfg.Store.Get(settledKey(process))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return decodeSlot(b)
+}
+
+// loadTail finds what of a log is not settled and not in the backlog yet. Nobody schedules on the log meanwhile.
+func (u *Unit) loadTail(process ao.ID) error {
+	length, err := u.cfg.Store.Len(logName(process))
+	if err != nil {
+		return err
+	}
+	from, known := u.backlog.endOf(process)
+	if !known {
+		if from, err = u.markOf(process); err != nil {
+			return err
+		}
+	}
+	if uint64(from) > length {
+		return fmt.Errorf("%d slots of %s are settled and %d are there: %w", from, process, length, errRecord)
+	}
+	var sizes []int
+	for at := uint64(from); at < length; at = uint64(from) + uint64(len(sizes)) {
+		records, err := u.cfg.Store.Range(logName(process), at, settleEntries)
+		if err != nil {
+			return err
+		}
+		if len(records) == 0 {
+			return fmt.Errorf("slot %d of %s is missing: %w", at, process, errRecord)
+		}
+		for _, r := range records {
+			sizes = append(sizes, itemBytes(r))
+		}
+	}
+	u.backlog.clear(place{process, from}, sizes)
+	return nil
+}
+
+// resolve finds out what became of writes that failed.
+func (u *Unit) resolve(ctx context.Context) error {
+	for _, process := range u.backlog.doubtful() {
+		leave, err := u.lines.enter(ctx, process)
+		if err != nil {
+			continue // busy; it is looked at again after what it is busy with
+		}
+		err = u.loadTail(process)
+		leave()
+		if err != nil {
+			u.judge(err)
+			return fmt.Errorf("find what is not settled: %w", err)
+		}
+	}
+	return nil
+}
+
+// markSettled writes down that the archive has what lies before the marks.
+func (u *Unit) markSettled(marks map[ao.ID]ao.Slot, bytes int64) error {
+	if len(marks) == 0 {
+		return nil
+	}
+	var b store.Batch
+	for p, mark := range marks {
+		b.Put(settledKey(p), encodeSlot(mark))
+	}
+	if err := u.write(&b); err != nil {
+		return fmt.Errorf("mark as settled: %w", err)
+	}
+	u.backlog.settle(marks, bytes)
+	return nil
+}
