@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -179,26 +180,16 @@ func awaitDevnet(t *testing.T, d *daemon, home string) devnetFile {
 	return f
 }
 
-// bases are the ports that tests under way, of which some run side by side, were given by freePorts.
+// bases are the first ports of the ranges that freePorts gave, because some tests run side by side.
 var bases sync.Map
 
-// freePorts is a port whose followers are likely to be free as well.
+// freePorts is the first of twenty free ports. They lie below the range from which a system takes the ports of outgoing
+// connections (32768 on Linux): one of a devnet that was killed could else be somebody's before the devnet is back.
 func freePorts(t *testing.T) int {
 	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		base := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if base > 60000 {
-			continue
-		}
-		if _, given := bases.LoadOrStore(base/20, true); given { // nor the next twenty, which this range may reach into
-			continue
-		}
-		if _, given := bases.LoadOrStore(base/20+1, true); given {
+	for range 200 {
+		base := 10_000 + 20*rand.IntN(1000)
+		if _, given := bases.LoadOrStore(base, true); given {
 			continue
 		}
 		free := true
