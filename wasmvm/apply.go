@@ -16,6 +16,7 @@ type process struct {
 	genesis Genesis
 	journal *journal
 	env     []byte
+	boot    []byte // shown as the process's data, if not nil
 	fuel    uint64
 }
 
@@ -54,7 +55,7 @@ func (h *Host) Begin(ctx context.Context, g Genesis, img *Image) (State, error) 
 	}
 	j := newJournal(l.program, inst, memory, h.scan)
 	j.drive = driveOf(g)
-	return &process{host: h, program: l, genesis: g, journal: j, env: environment(g), fuel: fuel}, nil
+	return &process{host: h, program: l, genesis: g, journal: j, env: environment(g), boot: shownBoot(g), fuel: fuel}, nil
 }
 
 func begin(prog program, img *Image, memory uint64) (instance, error) {
@@ -102,12 +103,12 @@ type event struct {
 	cron  *ao.CronMessage
 }
 
-// envelope is the JSON that a module takes it as.
-func (v event) envelope() []byte {
+// envelope is the JSON that a module takes it as, with what its process boots from.
+func (v event) envelope(boot []byte) []byte {
 	if v.cron != nil {
 		return cronEnvelope(*v.cron)
 	}
-	return envelope(v.entry)
+	return envelope(v.entry, boot)
 }
 
 func apply(ctx context.Context, s State, v event) (State, ao.Result, error) {
@@ -120,7 +121,7 @@ func apply(ctx context.Context, s State, v event) (State, ao.Result, error) {
 		return n, r, err
 	}
 	p := s.(*process) // Begin makes nothing else
-	r, ok, err := p.evaluate(v.envelope(), p.fuel)
+	r, ok, err := p.evaluate(v.envelope(p.boot), p.fuel)
 	if err == nil {
 		if ok {
 			p.journal.mark()

@@ -14,6 +14,7 @@ type Bare struct {
 	program *load
 	inst    instance
 	env     []byte
+	boot    []byte
 	fuel    uint64
 }
 
@@ -32,11 +33,11 @@ func (h *Host) Bare(ctx context.Context, g Genesis) (*Bare, error) {
 		h.release(l)
 		return nil, fmt.Errorf("begin %s: %w", g.Process.ID(), blame(err, nil))
 	}
-	return &Bare{host: h, program: l, inst: inst, env: environment(g), fuel: fuel}, nil
+	return &Bare{host: h, program: l, inst: inst, env: environment(g), boot: shownBoot(g), fuel: fuel}, nil
 }
 
 // Message is an entry as the module takes it.
-func (*Bare) Message(e ao.Entry) []byte { return envelope(e) }
+func (b *Bare) Message(e ao.Entry) []byte { return envelope(e, b.boot) }
 
 // Call has the module handle a message. After an error only Close is left.
 func (b *Bare) Call(message []byte) ([]byte, error) {

@@ -236,7 +236,7 @@ func (d *differ) reference(t *testing.T, folder string, code []byte, steps []dif
 		if message.Query {
 			message.Message = queryEnvelope(d.genesis.Process.ID(), *s.query, steps[len(script.Steps)-1].entry.Assignment.Fields())
 		} else {
-			message.Message = envelope(s.entry)
+			message.Message = envelope(s.entry, nil)
 		}
 		script.Steps = append(script.Steps, message)
 	}

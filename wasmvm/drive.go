@@ -28,7 +28,7 @@ const (
 // BootOf is what a process's On-Boot tag names on Arweave, if it names something that a module of that format reads. Of
 // several tags the last counts, as modules have it.
 func BootOf(p ao.Process, m ao.Module) (id ao.ID, ok bool) {
-	if f := m.Format(); f != FormatAOS && f != FormatAOS32 {
+	if f := m.Format(); f != FormatAOS && f != FormatAOS32 && f != FormatDefault {
 		return id, false
 	}
 	all := p.Tags().All("On-Boot")
@@ -42,10 +42,19 @@ func BootOf(p ao.Process, m ao.Module) (id ao.ID, ok bool) {
 // driveOf is the drive of a process, nil if it has none.
 func driveOf(g Genesis) *drive {
 	id, ok := BootOf(g.Process, g.Module)
-	if !ok || g.Boot == nil {
+	if !ok || g.Boot == nil || g.Module.Format() == FormatDefault {
 		return nil
 	}
 	return &drive{path: []byte("/data/" + id.String()), data: g.Boot}
+}
+
+// shownBoot is what stands in the process's envelope for its own data, where the module has no files to read it from. It
+// is nil where nothing does.
+func shownBoot(g Genesis) []byte {
+	if _, ok := BootOf(g.Process, g.Module); !ok || g.Module.Format() != FormatDefault {
+		return nil
+	}
+	return g.Boot
 }
 
 // mounter is an instance whose module can read a drive.

@@ -2,6 +2,7 @@ package wasmvm
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -154,4 +155,59 @@ func TestHostBoots(t *testing.T) {
 		t.Errorf("restored: %s %s", r.Output, r.Error)
 	}
 	st.Close()
+}
+
+// TestDefaultModuleBoots: the embedded module evaluates what On-Boot names before anything else, once, as it does with data
+// of the process's own, which it is shown instead of.
+func TestDefaultModuleBoots(t *testing.T) {
+	cfg := Config{}
+	if cache, err := os.UserCacheDir(); err == nil {
+		cfg.CacheDir = filepath.Join(cache, "aopeer", "test-code")
+	}
+	h, err := NewHost(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	owner := testSigner(t, 1)
+	module, err := ao.SignModule(owner, FormatDefault, "64-mb", "9000000000000", DefaultModule())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ tag, data, boot, want string }{
+		{ao.ID{5}.String(), "Booted = 'from the process'", "Booted = (Booted or '') .. 'from Arweave'", "from Arweave1"},
+		{ao.ID{5}.String(), "Booted = 'from the process'", "", "nil1"}, // there, and empty
+		{"Data", "Booted = 'from the process'", "Booted = 'from Arweave'", "from the process1"},
+	} {
+		spawn, err := ao.SignProcess(owner, module.ID(), "s", ao.Tags{{Name: "On-Boot", Value: c.tag}}, []byte(c.data), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		process, err := spawn.Process()
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := Genesis{Process: process, Module: module, Boot: []byte(c.boot)}
+		if got := strings.HasSuffix(h.Profile(g), bootRules); got != (c.tag != "Data") {
+			t.Errorf("On-Boot %s: the profile is %q", c.tag, h.Profile(g))
+		}
+		st, err := h.Begin(t.Context(), g, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cursor := ao.NewCursor(process.ID())
+		var r ao.Result
+		if st, r, err = h.Apply(t.Context(), st, testEntry(t, &cursor, spawn)); err != nil || r.Error != nil {
+			t.Fatalf("boot: %s, %v", r.Error, err)
+		}
+		count, err := ao.SignMessage(owner, process.ID(), ao.Tags{{Name: "Action", Value: "Eval"}},
+			[]byte("N = (N or 0) + 1 return tostring(Booted) .. N"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st, r, err = h.Apply(t.Context(), st, testEntry(t, &cursor, count)); err != nil || !strings.Contains(string(r.Output), `"`+c.want+`"`) {
+			t.Errorf("On-Boot %s: %s %s, %v, want %s", c.tag, r.Output, r.Error, err, c.want)
+		}
+		st.Close()
+	}
 }

@@ -9,9 +9,11 @@ import (
 
 // envelope is the JSON that a module's handle takes as its message, keys in the order of the reference unit: the
 // order reaches the module's memory and so the state root. What the assignment excludes is absent; of tags, which every
-// module goes through, an empty list is left.
-func envelope(e ao.Entry) []byte {
+// module goes through, an empty list is left. If boot is not nil the process itself is shown with it as its data, and with
+// the tag by which a module boots from its data.
+func envelope(e ao.Entry, boot []byte) []byte {
 	m, f := e.Message, e.Assignment.Fields()
+	boots := boot != nil && m.ID() == f.Process && !f.Excludes("Tags")
 	from, forwarded := m.Pushed()
 	if !forwarded {
 		from = m.Owner()
@@ -21,7 +23,10 @@ func envelope(e ao.Entry) []byte {
 	if !f.Excludes("Signature") {
 		b = field(b, ',', "Signature", base64.RawURLEncoding.EncodeToString(m.Item().Signature()))
 	}
-	if !f.Excludes("Data") {
+	switch {
+	case boots:
+		b = field(b, ',', "Data", string(boot))
+	case !f.Excludes("Data"):
 		b = field(b, ',', "Data", string(m.Data()))
 	}
 	b = field(b, ',', "Owner", m.Owner())
@@ -36,6 +41,9 @@ func envelope(e ao.Entry) []byte {
 	tags := m.Tags().Without("From", "Owner")
 	if f.Excludes("Tags") {
 		tags = nil
+	}
+	if boots {
+		tags = append(tags, ao.Tag{Name: "On-Boot", Value: "Data"}) // of several the last counts
 	}
 	b = append(b, `,"Tags":`...)
 	b = appendTags(b, tags)

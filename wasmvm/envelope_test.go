@@ -74,7 +74,7 @@ func TestEnvelope(t *testing.T) {
 		`{"name":"Type","value":"Process"},{"name":"Module","value":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},` +
 		`{"name":"Scheduler","value":"scheduler"}],"Epoch":0,"Nonce":0,"Timestamp":0,"Block-Height":1,"Hash-Chain":"CHAIN",` +
 		`"Cron":false,"Read-Only":false}`
-	if got := blank(t, envelope(first)); got != want {
+	if got := blank(t, envelope(first, nil)); got != want {
 		t.Errorf("slot 0:\n%s\nwant\n%s", got, want)
 	}
 	want = `{"Id":"` + pushed.ID().String() + `","Signature":"SIG","Data":"<hi>","Owner":"` + pushed.Owner() + `","Target":"` + id +
@@ -84,7 +84,7 @@ func TestEnvelope(t *testing.T) {
 		`{"name":"From-Slot","value":"3"},{"name":"From-Index","value":"1"},` +
 		`{"name":"From-Result","value":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}],"Epoch":0,"Nonce":1,"Timestamp":1,` +
 		`"Block-Height":1,"Hash-Chain":"CHAIN","Cron":false,"Read-Only":false,"Stake":"12"}`
-	if got := blank(t, envelope(second)); got != want {
+	if got := blank(t, envelope(second, nil)); got != want {
 		t.Errorf("slot 1:\n%s\nwant\n%s", got, want)
 	}
 	tick := process.CronMessage(ao.CronInterval{Tags: ao.Tags{{Name: "Action", Value: "Tick"}, {Name: "Owner", Value: "forged"}}}, ao.Tick{Timestamp: 5000}, 7)
@@ -109,7 +109,7 @@ func TestExcludedFields(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(envelope(ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}))
+		return string(envelope(ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, nil))
 	}
 	whole := see()
 	var v struct{ Signature string }
@@ -198,9 +198,9 @@ func TestBootEnvelope(t *testing.T) {
 	}
 	cursor := ao.NewCursor(spawn.ID())
 	e := testEntry(t, &cursor, spawn)
-	in := string(envelope(e))
+	in := string(envelope(e, nil))
 	e.Proof = ao.ProofBoot
-	out := string(envelope(e))
+	out := string(envelope(e, nil))
 	for _, key := range []string{"Epoch", "Nonce", "Hash-Chain"} {
 		if !strings.Contains(in, `"`+key+`":`) || strings.Contains(out, `"`+key+`":`) {
 			t.Errorf("%s in the log: %s\nand not in it: %s", key, in, out)
@@ -209,5 +209,56 @@ func TestBootEnvelope(t *testing.T) {
 	var back map[string]any
 	if err := json.Unmarshal([]byte(out), &back); err != nil || back["Timestamp"] == nil || back["Block-Height"] == nil || back["Id"] != spawn.ID().String() {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestBootedEnvelope: what a process boots from stands for its data, and is told of last among its tags; every other message,
+// and a process of which the tags are excluded, is shown as it is.
+func TestBootedEnvelope(t *testing.T) {
+	user := testSigner(t, 1)
+	spawn, err := ao.SignProcess(user, ao.ID{1}, "scheduler", ao.Tags{{Name: "On-Boot", Value: ao.ID{5}.String()}}, []byte("own"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ao.SignMessage(user, spawn.ID(), nil, []byte("own"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		m       ao.Message
+		process ao.ID
+		exclude []string
+		boots   bool
+	}{
+		{spawn, spawn.ID(), nil, true},
+		{spawn, spawn.ID(), []string{"Data"}, true},
+		{spawn, spawn.ID(), []string{"Tags"}, false},
+		{spawn, ao.ID{8}, nil, false}, // assigned to another process
+		{other, spawn.ID(), nil, false},
+	} {
+		f := ao.AssignmentFields{Process: c.process, Nonce: 1, Message: c.m.ID(), Exclude: c.exclude}
+		if f.Message == f.Process {
+			f.Nonce = 0
+		}
+		a, err := ao.SignAssignment(user, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: c.m}
+		plain, got := envelope(e, nil), envelope(e, []byte("booted"))
+		if !c.boots {
+			if string(got) != string(plain) {
+				t.Errorf("%v: %s", c, got)
+			}
+			continue
+		}
+		var v struct {
+			Data string
+			Tags ao.Tags
+		}
+		if err := json.Unmarshal(got, &v); err != nil || v.Data != "booted" || v.Tags.Get("On-Boot") != spawn.Tags().Get("On-Boot") ||
+			v.Tags[len(v.Tags)-1] != (ao.Tag{Name: "On-Boot", Value: "Data"}) || len(v.Tags) != len(c.m.Tags())+1 {
+			t.Errorf("%v: %s", err, got)
+		}
 	}
 }

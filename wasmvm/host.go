@@ -226,16 +226,16 @@ func (h *Host) compile(ctx context.Context, m ao.Module) (program, error) {
 // Profile names how results of g come about. See Machine.
 func (h *Host) Profile(g Genesis) string {
 	profile := ""
-	_, boots := BootOf(g.Process, g.Module)
 	switch f := g.Module.Format(); f {
 	case FormatAOS, FormatAOS32:
-		if profile = emscriptenProfile(); boots {
-			profile += bootRules
-		}
+		profile = emscriptenProfile()
 	case FormatDefault:
 		profile = wasiProfile()
 	case FormatNative:
 		profile = FormatNative + ";" + string(g.Module.Code())
+	}
+	if _, boots := BootOf(g.Process, g.Module); boots {
+		profile += bootRules
 	}
 	if cron, err := g.Process.Cron(); err == nil && len(cron) > 0 {
 		profile += cronRules
