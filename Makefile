@@ -9,6 +9,10 @@ SEED     ?= 0
 HOSTS    ?= 200
 PKGS     ?= ./...
 
+# Linking takes most of the time of a test binary that holds the wasm engine, and nearly all of that is for debuggers, who
+# type LINK=. Traces of panics need none of it.
+LINK     ?= -ldflags='-s -w'
+
 help: ## List the targets.
 	@sed -nE 's/^([a-z0-9]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
@@ -19,31 +23,31 @@ demo: build ## Run the demo: a message walks through a devnet of real peers and 
 	./bin/aopeer devnet --demo
 
 test: ## Run the tests.
-	go test -timeout $(TIMEOUT) $(PKGS)
+	go test $(LINK) -timeout $(TIMEOUT) $(PKGS)
 
 race: ## Run the tests under the race detector, and those of the wasm host and of simnet, which are long there, without it.
-	go test -race -short -vet=off -timeout $(TIMEOUT) $$(go list $(PKGS) | grep -v /simnet$$)
-	go test -vet=off -timeout $(TIMEOUT) ./wasmvm ./simnet
+	go test $(LINK) -race -short -vet=off -timeout $(TIMEOUT) $$(go list $(PKGS) | grep -v /simnet$$)
+	go test $(LINK) -vet=off -timeout $(TIMEOUT) ./wasmvm ./simnet
 
 sim: ## Play the market's stories with HOSTS=200 peers in virtual time.
-	go test -count=1 -timeout 30m -run '^Test(Market|Forgers|Bait)' -v ./simnet -hosts $(HOSTS)
+	go test $(LINK) -count=1 -timeout 30m -run '^Test(Market|Forgers|Bait)' -v ./simnet -hosts $(HOSTS)
 
 e2e: ## Run the tests with real processes and stock clients (node and npm are needed).
-	go test -tags e2e -vet=off -count=1 -timeout 15m -skip '^Test(Crash|Soak)$$' ./internal/e2e/...
-	go test -tags e2e -vet=off -count=1 -timeout 30m -run '^TestDifferential$$' ./wasmvm
+	go test $(LINK) -tags e2e -vet=off -count=1 -timeout 15m -skip '^Test(Crash|Soak)$$' ./internal/e2e/...
+	go test $(LINK) -tags e2e -vet=off -count=1 -timeout 30m -run '^TestDifferential$$' ./wasmvm
 
 fuzz: ## Fuzz every parser of outside bytes, FUZZTIME=60s each.
 	@.ci/fuzz $(FUZZTIME)
 
 bench: ## Measure every hot path beside its primitive: a table, bench.json, and an error for a row over its goal.
-	go test -count=1 -timeout 20m -run '^TestBench$$' -v ./internal/bench -out $(CURDIR)/bench.json
+	go test $(LINK) -count=1 -timeout 20m -run '^TestBench$$' -v ./internal/bench -out $(CURDIR)/bench.json
 
 crash: ## Fail every durable write, and kill -9 every process in 50 rounds; SEED=n repeats the rounds of a failure.
-	cd internal/crash && go test -count=1 -timeout 60m -run '^TestEveryWrite$$' -all
-	cd internal/e2e && go test -tags e2e -vet=off -count=1 -timeout 60m -run '^Test(Crash|Kill)$$' -v -rounds 50 -messages 2000 -kills 10 -seed $(SEED)
+	cd internal/crash && go test $(LINK) -count=1 -timeout 60m -run '^TestEveryWrite$$' -all
+	cd internal/e2e && go test $(LINK) -tags e2e -vet=off -count=1 -timeout 60m -run '^Test(Crash|Kill)$$' -v -rounds 50 -messages 2000 -kills 10 -seed $(SEED)
 
 soak: ## Load every process with half of what it takes for SOAK=15m: memory, goroutines and descriptors must not grow.
-	cd internal/e2e && go test -tags e2e -vet=off -count=1 -timeout 24h -run '^TestSoak$$' -v -soak $(SOAK)
+	cd internal/e2e && go test $(LINK) -tags e2e -vet=off -count=1 -timeout 24h -run '^TestSoak$$' -v -soak $(SOAK)
 
 lint: ## Format, vet, staticcheck.
 	@bad=$$(git ls-files -z '*.go' | xargs -0 go tool gofumpt -l); \
@@ -56,7 +60,7 @@ docs: ## Rewrite the docs and golden files that are made from code: every packag
 	  go test -count=1 "./$$dir" -update; done
 
 check: lint race ## Lint, one race pass, two rounds of kill -9, 5 s a fuzz target: what every change must pass.
-	go test -tags e2e -vet=off -count=1 -run '^TestCrash$$' ./internal/e2e
+	go test $(LINK) -tags e2e -vet=off -count=1 -run '^TestCrash$$' ./internal/e2e
 	@.ci/fuzz 5s unguided
 
 clean: ## Remove what the other targets made.

@@ -33,7 +33,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "aopeer")
-	build := exec.Command("go", "build", "-o", program, "../../cmd/aopeer")
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, "../../cmd/aopeer")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
