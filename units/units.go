@@ -159,10 +159,15 @@ type StateInfo struct {
 	Memory uint64      // bytes of linear memory
 }
 
-// Memory is a computer that gives states as a whole, beside its answers. It evaluates to the log's head first. Refusals: those
-// of Computer.State.
-type Memory interface {
+// States is a computer that gives states as a whole, beside its answers, and looks back at earlier ones. Memory evaluates to
+// the log's head first. The state after an earlier slot is made again from what is kept before it; that goes on when ctx ends
+// and somebody asks again. Refusals: those of Computer.State; not-yet of a slot that is not in the log.
+type States interface {
 	Memory(ctx context.Context, process ao.ID) (Dump, error)
+	// MemoryAt is the state after that slot.
+	MemoryAt(ctx context.Context, process ao.ID, slot ao.Slot) (Dump, error)
+	// DryRunAt is Computer.DryRun on the state after that slot.
+	DryRunAt(ctx context.Context, process ao.ID, slot ao.Slot, q ao.Query) (ao.Result, error)
 }
 
 // Dump is a copy of a process's linear memory; it is not signed. Whoever got it must close Bytes.

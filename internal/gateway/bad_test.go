@@ -207,7 +207,7 @@ func (f *fixture) badRuns(t *testing.T) []bad {
 		dry("a tag that is a number", known, `{"Tags":[7]}`, 400, "JSON"),
 		dry("too many tags", known, `{"Tags":[`+strings.TrimSuffix(strings.Repeat(`{"name":"a","value":"b"},`, 600), ",")+`]}`, 400, "tags"),
 		dry("another target", known, `{"Target":"`+first+`"}`, 400, "Target"),
-		dry("an old state", known+"&to="+first, `{}`, 422, "newest"),
+		dry("a state where there are none", known+"&to="+first, `{}`, 501, "no states"),
 		dry("an unknown state", known+"&to="+unitstest.ID("nobody").String(), `{}`, 404, "unknown-message"),
 		dry("half a state", known+"&to=x", `{}`, 400, "to"),
 		dry("a bad age", known, `{}`, 400, "x-max-age", "X-Max-Age", "old"),

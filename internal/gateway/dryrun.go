@@ -2,10 +2,10 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -67,7 +67,16 @@ func dataOf(raw json.RawMessage) []byte {
 	return raw
 }
 
-// dryRun evaluates a message on a copy of the newest state.
+// dryKey is what an answer is remembered under.
+func dryKey(process ao.ID, to *ao.ID, body []byte) [sha256.Size]byte {
+	key := process[:]
+	if to != nil {
+		key = append(key, to[:]...)
+	}
+	return sha256.Sum256(append(append(key, '/'), body...))
+}
+
+// dryRun evaluates a message on a copy of a state and forgets it.
 func (g *Gateway) dryRun(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	process, err := queryID(q, "process-id")
@@ -95,10 +104,15 @@ func (g *Gateway) dryRun(w http.ResponseWriter, r *http.Request) error {
 	if m.Target != nil && *m.Target != "" && *m.Target != process.String() {
 		return refused(http.StatusBadRequest, "the message's Target is not the process that is asked")
 	}
-	if err := g.newest(r, process, q); err != nil {
-		return err
+	var to *ao.ID
+	if q.Get("to") != "" {
+		message, err := queryID(q, "to")
+		if err != nil {
+			return err
+		}
+		to = &message
 	}
-	key := sha256.Sum256(append(process[:], raw...))
+	key := dryKey(process, to, raw)
 	if out, ok := g.cache.get(key, age); ok {
 		return writeJSON(w, http.StatusOK, out)
 	}
@@ -108,42 +122,36 @@ func (g *Gateway) dryRun(w http.ResponseWriter, r *http.Request) error {
 	defer g.runs.leave(process)
 	ctx, cancel := g.patience(r)
 	defer cancel()
-	result, err := g.cfg.Computer.DryRun(ctx, process, m.query())
+	result, err := g.evaluateDry(ctx, process, to, m.query())
 	if err != nil {
-		return g.busyAtHead(ctx, process, err)
+		return err
 	}
 	out := resultOf(result)
 	g.cache.put(key, out)
 	return writeJSON(w, http.StatusOK, out)
 }
 
-// newest refuses a question about another state than the newest: no other is kept at hand.
-func (g *Gateway) newest(r *http.Request, process ao.ID, q url.Values) error {
-	if q.Get("to") == "" {
-		return nil
+// evaluateDry asks the computer, about the newest state or, if a message is named, about that after its slot.
+func (g *Gateway) evaluateDry(ctx context.Context, process ao.ID, to *ao.ID, q ao.Query) (ao.Result, error) {
+	if to == nil {
+		result, err := g.cfg.Computer.DryRun(ctx, process, q)
+		if err != nil {
+			return result, g.busyAtHead(ctx, process, err)
+		}
+		return result, nil
 	}
-	message, err := queryID(q, "to")
+	slot, err := g.slotOf(ctx, process, *to)
 	if err != nil {
-		return err
+		return ao.Result{}, err
 	}
-	ctx, cancel := g.patience(r)
-	defer cancel()
-	slot, err := g.slotOf(ctx, process, message)
+	if g.cfg.States == nil {
+		return ao.Result{}, noStates()
+	}
+	result, err := g.cfg.States.DryRunAt(ctx, process, slot, q)
 	if err != nil {
-		return err
+		return result, g.busy(ctx, process, slot, err)
 	}
-	log, err := g.logOf(ctx, Computer, process)
-	if err != nil {
-		return err
-	}
-	next, err := log.Next(ctx, process)
-	if err != nil {
-		return err
-	}
-	if slot+1 != next {
-		return refused(http.StatusUnprocessableEntity, "slot %d is not the newest, %d, and only that one's state can be asked", slot, next-1)
-	}
-	return nil
+	return result, nil
 }
 
 // maxAge is how old an answer may be.

@@ -60,7 +60,7 @@ type Config struct {
 	Log       units.Log                                    // the logs of the scheduler's surface; nil: whatever the directory finds
 	Height    func() (height uint64, known bool)           // the newest block height
 	Behind    func(ao.ID, ao.Slot) (slots uint64, ok bool) // how much the computer has to evaluate first; nil: it does not say
-	Memory    units.Memory                                 // what gives the states; nil: /state is refused
+	States    units.States                                 // what gives the states and looks back; nil: that is refused
 	Status    func() (any, error)                          // what /status says
 	NotReady  func() string                                // why the peer takes no work; "" if it does
 	Limits    Limits

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -178,13 +179,22 @@ func TestOldAnswers(t *testing.T) {
 	}
 }
 
-// pieces is a computer's memory of a few bytes.
+// pieces are a computer's states, of a few bytes each.
 type pieces struct{ closed *int }
 
-func (p pieces) Memory(context.Context, ao.ID) (units.Dump, error) {
+func (p pieces) Memory(ctx context.Context, process ao.ID) (units.Dump, error) {
+	return p.MemoryAt(ctx, process, 9)
+}
+
+func (p pieces) MemoryAt(_ context.Context, _ ao.ID, slot ao.Slot) (units.Dump, error) {
 	return units.Dump{
-		Last: ao.AssignmentFields{Nonce: 7, Timestamp: 1234, BlockHeight: 56}, Size: 5, Bytes: closing{bytes.NewReader([]byte("bytes")), p.closed},
+		Last: ao.AssignmentFields{Nonce: slot, Timestamp: 1234, BlockHeight: 56}, Size: 5,
+		Bytes: closing{bytes.NewReader([]byte("bytes")), p.closed},
 	}, nil
+}
+
+func (p pieces) DryRunAt(_ context.Context, _ ao.ID, slot ao.Slot, q ao.Query) (ao.Result, error) {
+	return ao.Result{Output: []byte(`"` + string(q.Data) + " at " + slot.String() + `"`)}, nil
 }
 
 type closing struct {
@@ -194,24 +204,50 @@ type closing struct {
 
 func (c closing) Close() error { *c.n++; return nil }
 
-// TestState: the memory comes with the slot that it is of, and is given back.
+// TestState: the memory comes with the slot that it is of, the newest up to a time, and is given back.
 func TestState(t *testing.T) {
 	closed := 0
-	f := newFixture(t, func(f *fixture) { f.cfg.Memory = pieces{&closed} })
+	f := newFixture(t, func(f *fixture) { f.cfg.States = pieces{&closed} })
 	path := "/state/" + f.chain.Process().String()
-	for method, body := range map[string]string{"GET": "bytes", "HEAD": ""} {
-		w := f.ask(Computer, method, path+"?to=1234", "")
-		h := w.Header()
-		if w.Code != 200 || w.Body.String() != body || h.Get("Last-Timestamp") != "1234" || h.Get("Last-Ordinate") != "7" ||
-			h.Get("Last-Block-Height") != "56" || h.Get("Content-Type") != "application/octet-stream" || h.Get("Content-Length") != "5" {
-			t.Errorf("%s: %d %q %v", method, w.Code, w.Body, h)
+	at := func(slot int) string {
+		return "?to=" + strconv.FormatInt(f.chain.Entries()[slot].Assignment.Fields().Timestamp, 10)
+	}
+	asked := 0
+	for to, slot := range map[string]string{"": "9", at(9): "9", at(4): "4", at(0): "0", "?to=9999999999999": "9"} {
+		for method, body := range map[string]string{"GET": "bytes", "HEAD": ""} {
+			w := f.ask(Computer, method, path+to, "")
+			h := w.Header()
+			if w.Code != 200 || w.Body.String() != body || h.Get("Last-Timestamp") != "1234" || h.Get("Last-Ordinate") != slot ||
+				h.Get("Last-Block-Height") != "56" || h.Get("Content-Type") != "application/octet-stream" || h.Get("Content-Length") != "5" {
+				t.Errorf("%s %s: %d %q %v", method, to, w.Code, w.Body, h)
+			}
+			asked++
 		}
 	}
-	if w := f.ask(Computer, "GET", path+"?to=1233", ""); w.Code != 422 {
-		t.Errorf("an older state: %d %s", w.Code, w.Body)
+	if w := f.ask(Computer, "GET", path+"?to=1233", ""); w.Code != 404 {
+		t.Errorf("before the first slot: %d %s", w.Code, w.Body)
 	}
-	if closed != 3 {
-		t.Errorf("%d memories were given back, of 3", closed)
+	if closed != asked {
+		t.Errorf("%d memories were given back, of %d", closed, asked)
+	}
+}
+
+// TestDryRunInThePast: a message's slot, or its assignment's, is where the question is asked, and answers are not mixed up.
+func TestDryRunInThePast(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.cfg.States = pieces{} })
+	pid := f.chain.Process().String()
+	for range 2 {
+		for to, want := range map[string]string{
+			"":           `"asked at 9"`,
+			"&to=" + pid: `"asked at 0"`,
+			"&to=" + f.chain.Entries()[3].Message.ID().String():    `"asked at 3"`,
+			"&to=" + f.chain.Entries()[4].Assignment.ID().String(): `"asked at 4"`,
+		} {
+			w := f.ask(Computer, "POST", "/dry-run?process-id="+pid+to, `{"Data":"asked"}`, "X-Max-Age", "60")
+			if to != "" && (w.Code != 200 || !strings.Contains(w.Body.String(), `"Output":`+want)) || to == "" && strings.Contains(w.Body.String(), "asked at") {
+				t.Errorf("to %q: %d %s, want %s", to, w.Code, w.Body, want)
+			}
+		}
 	}
 }
 

@@ -167,19 +167,19 @@ func computerRoutes() []Route {
 			Answers: []Answer{{Status: 200, Kind: kindJSON, What: "A page.", Like: resultPage{}}},
 		},
 		{
-			Surface: Computer, Method: "POST", Path: "/dry-run", What: "Evaluate a message on a copy of the newest state and forget it.", Body: bodyJSON, do: (*Gateway).dryRun,
+			Surface: Computer, Method: "POST", Path: "/dry-run", What: "Evaluate a message on a copy of a state and forget it.", Body: bodyJSON, do: (*Gateway).dryRun,
 			Params: []Param{
 				process,
-				{"to", "query", false, "A message: only that of the newest slot can be given."},
+				{"to", "query", false, "A message, or its assignment: on the state after its slot, not the newest."},
 				{"x-max-age", "header", false, "Seconds: the answer to the same question may be as old, at most 60."},
 			},
 			Answers: []Answer{{Status: 200, Kind: kindJSON, What: "The result.", Like: resultInfo{}}},
 		},
 		{
-			Surface: Computer, Method: "GET", Path: "/state/{pid}", What: "The memory of a process after its newest slot.", do: (*Gateway).state,
+			Surface: Computer, Method: "GET", Path: "/state/{pid}", What: "The memory of a process.", do: (*Gateway).state,
 			Params: []Param{
 				{"pid", "path", true, "The process."},
-				{"to", "query", false, "A timestamp: none before the newest slot can be given."},
+				{"to", "query", false, "A timestamp: after the last slot up to it, not the newest."},
 			},
 			Answers: []Answer{{Status: 200, Kind: kindBytes, What: "The linear memory. Last-Timestamp, Last-Ordinate and Last-Block-Height say of which slot."}},
 		},

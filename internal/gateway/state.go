@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/units"
 )
 
 // statePiece is what is written of a memory between two looks at the clock.
@@ -20,26 +22,13 @@ func (g *Gateway) state(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q := r.URL.Query()
-	to, hasTo := int64(0), q.Get("to") != ""
-	if hasTo {
-		if to, err = queryInt(q, "to"); err != nil {
-			return err
-		}
-	}
-	if g.cfg.Memory == nil {
-		return refused(http.StatusNotImplemented, "this computer keeps no states that it could give")
-	}
 	ctx, cancel := g.patience(r)
 	defer cancel()
-	d, err := g.cfg.Memory.Memory(ctx, process)
+	d, err := g.dump(ctx, process, r.URL.Query())
 	if err != nil {
-		return g.busyAtHead(ctx, process, err)
+		return err
 	}
 	defer d.Bytes.Close()
-	if hasTo && to < d.Last.Timestamp {
-		return refused(http.StatusUnprocessableEntity, "the newest state is of %d, and only that can be given", d.Last.Timestamp)
-	}
 	h := w.Header()
 	h.Set("Content-Type", kindBytes)
 	h.Set("Content-Length", strconv.FormatUint(d.Size, 10))
@@ -62,6 +51,52 @@ func (g *Gateway) state(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
+}
+
+// dump is the state after the newest slot or, if a time is given, after the last one up to that time.
+func (g *Gateway) dump(ctx context.Context, process ao.ID, q url.Values) (units.Dump, error) {
+	to, isPast := int64(0), q.Get("to") != ""
+	if isPast {
+		var err error
+		if to, err = queryInt(q, "to"); err != nil {
+			return units.Dump{}, err
+		}
+	}
+	if g.cfg.States == nil {
+		return units.Dump{}, noStates()
+	}
+	if !isPast {
+		d, err := g.cfg.States.Memory(ctx, process)
+		if err != nil {
+			return d, g.busyAtHead(ctx, process, err)
+		}
+		return d, nil
+	}
+	log, err := g.logOf(ctx, Computer, process)
+	if err != nil {
+		return units.Dump{}, err
+	}
+	next, err := log.Next(ctx, process)
+	if err != nil {
+		return units.Dump{}, err
+	}
+	after, err := afterTime(ctx, log, process, next, to)
+	if err != nil {
+		return units.Dump{}, err
+	}
+	if after == 0 {
+		return units.Dump{}, refused(http.StatusNotFound, "the process began after %d", to)
+	}
+	d, err := g.cfg.States.MemoryAt(ctx, process, after-1)
+	if err != nil {
+		return d, g.busy(ctx, process, after-1, err)
+	}
+	return d, nil
+}
+
+// noStates is the answer where there are none.
+func noStates() error {
+	return refused(http.StatusNotImplemented, "this computer keeps no states that it could give")
 }
 
 // busyAtHead is busy for the log's newest slot.

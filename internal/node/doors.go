@@ -166,6 +166,23 @@ func (c computerDoor) Cron(ctx context.Context, process ao.ID, from units.CronCu
 	return out, err
 }
 
+// statesDoor is a units.States behind a door.
+type statesDoor struct {
+	units.States
+	doors *doors
+}
+
+// DryRunAt asks the unit; while the peer drains, others are refused as busy.
+func (s statesDoor) DryRunAt(ctx context.Context, process ao.ID, slot ao.Slot, q ao.Query) (ao.Result, error) {
+	leave, err := s.doors.enter(ctx, wordDryRun, true)
+	if err != nil {
+		return ao.Result{}, err
+	}
+	r, err := s.States.DryRunAt(ctx, process, slot, q)
+	leave(err)
+	return r, err
+}
+
 // messengerDoor is a units.Messenger behind a door.
 type messengerDoor struct {
 	units.Messenger

@@ -31,7 +31,7 @@ func (n *Node) openHTTP() error {
 		}
 	}
 	if n.computer != nil {
-		c.Computer, c.Memory = computerDoor{n.computer, n.doors, true}, n.computer
+		c.Computer, c.States = computerDoor{n.computer, n.doors, true}, statesDoor{n.computer, n.doors}
 	}
 	if n.messenger != nil {
 		c.Messenger = messengerDoor{n.messenger, n.doors}

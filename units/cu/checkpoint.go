@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -164,6 +165,24 @@ func (s shelf) load(process ao.ID, next ao.Slot, profile string) (checkpoint, er
 		return checkpoint{}, fmt.Errorf("%w: made under another profile", errCheckpoint)
 	}
 	return c, nil
+}
+
+// nearest is the newest sound checkpoint that stands behind one slot and not behind another, without an image if there is
+// none. Nothing is removed, and what is being removed is not missed: replay makes it again.
+func (s shelf) nearest(process ao.ID, behind, upTo ao.Slot, profile string) (checkpoint, error) {
+	all, err := s.list(process)
+	if err != nil {
+		return checkpoint{}, err
+	}
+	for _, next := range slices.Backward(all) {
+		if next <= behind || next > upTo {
+			continue
+		}
+		if c, err := s.load(process, next, profile); err == nil {
+			return c, nil
+		}
+	}
+	return checkpoint{}, nil
 }
 
 // drop removes the checkpoints that hold the slot.

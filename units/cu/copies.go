@@ -20,7 +20,8 @@ type reader struct {
 	state   wasmvm.State
 	slot    ao.Slot
 	last    ao.AssignmentFields
-	gap     gap // how far it is beyond the slot; only of those that go ahead
+	gap     gap       // how far it is beyond the slot; only of those that go ahead
+	replay  *replayer // whose state it is; only of those that look back
 
 	// Under the unit's lock.
 	users  int
@@ -31,8 +32,8 @@ type reader struct {
 func (r *reader) close() {
 	if r.state != nil {
 		r.state.Close()
-		r.state = nil
 	}
+	r.state, r.replay = nil, nil
 }
 
 // copies are the readers of one kind.

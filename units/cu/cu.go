@@ -135,6 +135,7 @@ type Unit struct {
 	tight   chan struct{} // memory runs short
 	reading chan struct{} // and for dry-runs
 	dumps   chan struct{} // and for copies of states that are read
+	backing chan struct{} // and for processes that are taken back to an earlier slot
 	started chan struct{}
 
 	lock      sync.Mutex
@@ -158,6 +159,7 @@ type Unit struct {
 
 	readers *copies // for dry-runs
 	aheads  *copies // for ticks that no slot has come after yet
+	backs   *copies // for states of earlier slots
 
 	all sync.WaitGroup // the goroutines of processes, and dry-runs
 }
@@ -200,6 +202,7 @@ func New(cfg Config) (*Unit, error) {
 		tight:     make(chan struct{}, 1),
 		reading:   make(chan struct{}, max(1, cfg.Workers/2)),
 		dumps:     make(chan struct{}, maxDumps),
+		backing:   make(chan struct{}, maxBacking),
 		started:   make(chan struct{}),
 		processes: make(map[ao.ID]*worker),
 		idle:      list.New(),
@@ -209,7 +212,7 @@ func New(cfg Config) (*Unit, error) {
 		room:      make(chan struct{}),
 		bad:       make(map[ao.ID]badMark),
 	}
-	u.readers, u.aheads = newCopies(u, maxReaders), newCopies(u, maxAheads)
+	u.readers, u.aheads, u.backs = newCopies(u, maxReaders), newCopies(u, maxAheads), newCopies(u, maxBacks)
 	u.settler = newSettler(u)
 	return u, nil
 }
@@ -238,6 +241,7 @@ func (u *Unit) Run(ctx context.Context) error {
 	broken := u.broken()
 	u.readers.close()
 	u.aheads.close()
+	u.backs.close()
 	u.coolAll(broken == nil)
 	return broken
 }

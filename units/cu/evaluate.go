@@ -135,7 +135,8 @@ func (p *worker) keep(out evaluated) error {
 			return err
 		}
 		if old != nil {
-			return p.same(old, out)
+			u.tally(func(c *Counters) { c.Evaluated++ })
+			return u.same(p.id, old, out)
 		}
 	}
 	o := &outcome{result: out.result, claim: attest.Claim{
@@ -176,15 +177,14 @@ func (p *worker) keep(out evaluated) error {
 
 // same compares a slot with the answer that was given for it. Only the result counts: a unit whose engine, and so
 // whose profile, has changed since stands by its claim as long as the result does.
-func (p *worker) same(old *outcome, out evaluated) error {
+func (u *Unit) same(process ao.ID, old *outcome, out evaluated) error {
 	switch {
 	case old.claim.Head != out.head:
 		return &badSlot{slot: out.slot, err: fmt.Errorf("slot %d: %w", out.slot, errForked)}
 	case old.claim.Result != out.digest:
-		p.unit.logContradiction(p.id, out.slot, attest.ErrContradiction)
+		u.logContradiction(process, out.slot, attest.ErrContradiction)
 		return fmt.Errorf("slot %d comes out as %x, not as %x: %w", out.slot, out.digest, old.claim.Result, attest.ErrContradiction)
 	}
-	p.unit.tally(func(c *Counters) { c.Evaluated++ })
 	return nil
 }
 

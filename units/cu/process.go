@@ -73,10 +73,8 @@ func (u *Unit) do(ctx context.Context, id ao.ID, t *task) error {
 	ctx, cancel := context.WithTimeout(ctx, u.cfg.MaxWait)
 	defer cancel()
 	t.done = make(chan struct{})
-	select {
-	case <-u.started:
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the unit to start: %w", ctx.Err())
+	if err := u.awaitStart(ctx); err != nil {
+		return err
 	}
 	if err := u.enlist(id, t); err != nil {
 		return err
@@ -94,6 +92,15 @@ func (u *Unit) do(ctx context.Context, id ao.ID, t *task) error {
 		}
 		t.gone = true
 		return fmt.Errorf("wait for slot %d: %w", t.slot, ctx.Err())
+	}
+}
+
+func (u *Unit) awaitStart(ctx context.Context) error {
+	select {
+	case <-u.started:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the unit to start: %w", ctx.Err())
 	}
 }
 
