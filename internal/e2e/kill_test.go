@@ -35,12 +35,17 @@ func TestKill(t *testing.T) {
 			return try(t, "eval", process, "N = 0", "--home", home, "--json").code == 0
 		})
 		acked := map[string]uint64{}
-		send := func(n int, patience string) {
+		send := func(n int, patience string, stop <-chan struct{}) {
 			var lock sync.Mutex
 			var all sync.WaitGroup
 			for range 4 {
 				all.Go(func() {
 					for range n / 4 {
+						select {
+						case <-stop: // the others would only wait for nobody
+							return
+						default:
+						}
 						o := try(t, "eval", process, "N = N + 1", "--no-wait", "--timeout", patience, "--home", home, "--json")
 						var r reply
 						if o.code == 0 && json.Unmarshal([]byte(o.stdout), &r) == nil {
@@ -57,7 +62,7 @@ func TestKill(t *testing.T) {
 		}
 		killed := make(chan struct{})
 		time.AfterFunc(time.Duration(rng.IntN(1200))*time.Millisecond, func() { d.kill(); close(killed) })
-		send(20, "5s")
+		send(20, "5s", killed)
 		<-killed
 		before := len(acked)
 		// What the killed one left says nothing of its successor.
@@ -66,7 +71,7 @@ func TestKill(t *testing.T) {
 		}
 		d = start(t, "devnet", args...)
 		awaitDevnet(t, d, home)
-		send(20, "60s")
+		send(20, "60s", nil)
 		if len(acked)-before != 20 {
 			t.Fatalf("round %d: %d of 20 messages acknowledged after the restart", round, len(acked)-before)
 		}
