@@ -65,6 +65,8 @@ func TestCommandsOnDevnet(t *testing.T) {
 		t.Errorf("cast: exit %d, %q, %s", o.code, o.stdout, o.stderr)
 	}
 
+	useOverHTTP(t, home, p, net)
+
 	// log lists every slot once, in order.
 	log := logOf(t, home, p)
 	for i, l := range log {

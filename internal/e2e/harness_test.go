@@ -151,8 +151,8 @@ func until(t *testing.T, what string, patience time.Duration, ok func() bool) {
 
 // devnetFile is devnet.json.
 type devnetFile struct {
-	Gateway, Wallet, Module, Scheduler, Authority, Network string
-	Peers                                                  []struct {
+	Gateway, MU, SU, CU, Wallet, Module, Scheduler, Authority, Network string
+	Peers                                                              []struct {
 		Name, Role, ID, Address string
 		Addrs                   []string
 	}
