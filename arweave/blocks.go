@@ -3,6 +3,7 @@ package arweave
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -53,7 +54,11 @@ func (c *Client) blockFrom(ctx context.Context, g *gateway, height uint64) (Bloc
 	return parseBlock(body, height)
 }
 
-// parseBlock reads the fields of a block that settlement uses and insists on their form.
+// errNoList says that what a block has in place of its transactions is no list of IDs; the block is sound but for that.
+var errNoList = errors.New("the block does not list transactions")
+
+// parseBlock reads the fields of a block that settlement uses and insists on their form. With errNoList, which is an
+// ErrCorrupt too, it gives the block without transactions.
 func parseBlock(raw []byte, height uint64) (Block, error) {
 	var doc struct {
 		Height    *uint64  `json:"height"`
@@ -78,7 +83,8 @@ func parseBlock(raw []byte, height uint64) (Block, error) {
 	for _, text := range doc.Txs {
 		id, err := ans104.ParseID(text)
 		if err != nil {
-			return Block{}, fmt.Errorf("%w: block lists transaction %.50q", ErrCorrupt, text)
+			block.Txs = nil
+			return block, fmt.Errorf("%w: %w but %.50q", ErrCorrupt, errNoList, text)
 		}
 		block.Txs = append(block.Txs, id)
 	}

@@ -94,6 +94,8 @@ type gateway struct {
 	servesItems atomic.Bool
 	// lacksItems becomes true once the gateway had an item but not under /item/.
 	lacksItems atomic.Bool
+	// servesRaw becomes true once GET /raw/{id} gave data: then what is not there is nowhere.
+	servesRaw atomic.Bool
 	// failures in a row, and until when it is asked after the others, in Unix nanoseconds.
 	failures  atomic.Uint32
 	heldUntil atomic.Int64
@@ -187,14 +189,15 @@ func (c *Client) send(ctx context.Context, g *gateway, r request) (*response, er
 	return &response{status: resp.StatusCode, body: body}, nil
 }
 
-// get is send for the common case: 200 gives the body, 404 and 410 are ErrNotFound, the rest passes by another gateway.
+// get is send for the common case: 200 gives the body, 204 an empty one, 404 and 410 are ErrNotFound, the rest passes by
+// another gateway.
 func (c *Client) get(ctx context.Context, g *gateway, path string, limit int64) ([]byte, error) {
 	resp, err := c.send(ctx, g, request{method: http.MethodGet, path: path, limit: limit})
 	if err != nil {
 		return nil, err
 	}
 	switch resp.status {
-	case http.StatusOK:
+	case http.StatusOK, http.StatusNoContent:
 		return resp.body, nil
 	case http.StatusNotFound, http.StatusGone, http.StatusAccepted: // the last of a transaction in no block yet
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, path)

@@ -60,7 +60,7 @@ func (c *Client) headOf(ctx context.Context, g *gateway, id ans104.ID) (*Tx, err
 
 // dataOf is what a gateway serves as a transaction's data: as it is, or, by nodes, in base64url.
 func (c *Client) dataOf(ctx context.Context, g *gateway, id ans104.ID) ([]byte, error) {
-	data, err := c.get(ctx, g, "/raw/"+id.String(), c.maxItem)
+	data, err := c.rawData(ctx, g, id, c.maxItem)
 	if !errors.Is(err, ErrNotFound) {
 		return data, err
 	}
@@ -72,4 +72,17 @@ func (c *Client) dataOf(ctx context.Context, g *gateway, id ans104.ID) ([]byte, 
 		return nil, fmt.Errorf("%w: the data is not base64url", ErrCorrupt)
 	}
 	return data, nil
+}
+
+// rawData is what a gateway serves as the data of an item or transaction, as it is. Some do so under the bare ID alone.
+func (c *Client) rawData(ctx context.Context, g *gateway, id ans104.ID, limit int64) ([]byte, error) {
+	data, err := c.get(ctx, g, "/raw/"+id.String(), limit)
+	if err == nil {
+		g.servesRaw.Store(true)
+		return data, nil
+	}
+	if !errors.Is(err, ErrNotFound) || g.servesRaw.Load() {
+		return nil, err
+	}
+	return c.get(ctx, g, "/"+id.String(), limit)
 }

@@ -11,7 +11,8 @@ import (
 
 // Get fetches an item and verifies it. Three ways lead to its bytes, tried in this order: our own gateways give them as
 // they are; any gateway gives the parts, from which they are put together; and the bundle that carries the item holds
-// them, for items whose parts do not survive the index.
+// them, for items whose parts do not survive the index. Where the index does not say which bundle that is, those of the
+// item's block are looked through.
 func (c *Client) Get(ctx context.Context, id ans104.ID) (*ans104.Item, error) {
 	item, err := anyGateway(ctx, c, func(ctx context.Context, g *gateway) (*ans104.Item, error) {
 		return c.itemFrom(ctx, g, id)
@@ -47,14 +48,58 @@ func (c *Client) itemFrom(ctx context.Context, g *gateway, id ans104.ID) (*ans10
 		g.lacksItems.Store(true)
 		return item, nil
 	}
-	if node.bundledIn() == nil {
-		return nil, c.noItem(ctx, g, id, stronger(first, partsErr))
-	}
-	item, err = c.itemFromBundle(ctx, g, id, *node.bundledIn())
+	cause := stronger(first, partsErr)
+	carriers, err := c.carriers(ctx, g, id, node, cause)
 	if err != nil {
-		return nil, stronger(partsErr, err)
+		return nil, err
 	}
-	return item, nil
+	for _, carrier := range carriers {
+		item, err := c.itemFromBundle(ctx, g, id, carrier)
+		if err == nil {
+			return item, nil
+		}
+		cause = stronger(cause, err)
+	}
+	return nil, cause
+}
+
+// maxCarriers is in how many bundles an item is looked for.
+const maxCarriers = 16
+
+// carriers are the bundles that may carry an item: the one that the index names or, where it names none, those of the item's
+// block and of the one after it, for arlocal may index an item while its bundle still waits for a block. cause is why they are
+// needed; it is the error where there are none.
+func (c *Client) carriers(ctx context.Context, g *gateway, id ans104.ID, node *graphNode, cause error) ([]ans104.ID, error) {
+	if named := node.bundledIn(); named != nil {
+		return []ans104.ID{*named}, nil
+	}
+	if c.isBaseLayer(ctx, g, id) {
+		return nil, fmt.Errorf("%w: %s is a base-layer transaction, not an item", ErrNotFound, id)
+	}
+	if node.Block == nil || node.Block.Height == 0 {
+		return nil, cause
+	}
+	q := Query{MinHeight: node.Block.Height, MaxHeight: node.Block.Height + 1, First: maxCarriers}
+	for _, t := range BundleTags() {
+		q.Tags = append(q.Tags, TagFilter{Name: t.Name, Values: []string{t.Value}})
+	}
+	body, err := encodeQuery(q)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.graphql(ctx, g, body)
+	if err != nil {
+		return nil, stronger(cause, err)
+	}
+	page, err := answer.page(g)
+	if err != nil {
+		return nil, stronger(cause, err)
+	}
+	var out []ans104.ID
+	for _, f := range page.Found[:min(len(page.Found), maxCarriers)] {
+		out = append(out, f.ID)
+	}
+	return out, nil
 }
 
 // stronger keeps the more telling of two failures of one gateway; a may be nil.
@@ -65,16 +110,14 @@ func stronger(a, b error) error {
 	return strongest([]error{b, a})
 }
 
-// noItem tells a base-layer transaction, which is no item, from an item that is not intact.
-func (c *Client) noItem(ctx context.Context, g *gateway, id ans104.ID, cause error) error {
+// isBaseLayer tells a base-layer transaction, which is no item, from an item that is not intact.
+func (c *Client) isBaseLayer(ctx context.Context, g *gateway, id ans104.ID) bool {
 	body, err := c.get(ctx, g, "/tx/"+id.String(), maxAnswer)
 	if err != nil {
-		return cause
+		return false
 	}
-	if tx, err := ParseTx(body); err != nil || tx.ID != id || tx.Bare().Verify() != nil {
-		return cause
-	}
-	return fmt.Errorf("%w: %s is a base-layer transaction, not an item", ErrNotFound, id)
+	tx, err := ParseTx(body)
+	return err == nil && tx.ID == id && tx.Bare().Verify() == nil
 }
 
 // checkItem is the one place where bytes of a gateway become an item.
@@ -122,7 +165,7 @@ func (c *Client) itemFromParts(ctx context.Context, g *gateway, id ans104.ID, no
 	if err != nil {
 		return nil, err
 	}
-	data, err := c.get(ctx, g, "/raw/"+id.String(), c.maxItem)
+	data, err := c.rawData(ctx, g, id, c.maxItem)
 	if err != nil {
 		return nil, err
 	}

@@ -143,7 +143,8 @@ func (b *Bundler) conclude(ctx context.Context, f *flight, now time.Time) error 
 }
 
 // minedAt is the height of the block in which a gateway has a transaction at least so deep, 0 if not. It does not rest on
-// one answer: the block has to list the transaction, and the chain to be long enough.
+// one answer: the block has to list the transaction, and the chain to be long enough. Where blocks list nothing, as
+// arlocal's do, the index has to know the transaction in that block.
 func (c *Client) minedAt(ctx context.Context, g *gateway, id ans104.ID, depth uint64) (uint64, error) {
 	conf, known, err := c.txStatus(ctx, g, id)
 	if err != nil || !known || conf.Depth < depth {
@@ -154,6 +155,12 @@ func (c *Client) minedAt(ctx context.Context, g *gateway, id ans104.ID, depth ui
 		return 0, err
 	}
 	block, err := c.blockFrom(ctx, g, conf.Height)
+	if errors.Is(err, errNoList) {
+		var node *graphNode
+		if node, err = c.nodeByID(ctx, g, id); err == nil && node.Block != nil && node.Block.ID == conf.Block && node.Block.Height == conf.Height {
+			block.Txs = append(block.Txs, id)
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -188,7 +195,7 @@ func (c *Client) missingData(ctx context.Context, g *gateway, tx *Tx, data []byt
 		return nil, err
 	}
 	// Gateways without the chunk interface serve the data as a whole.
-	raw, err := c.get(ctx, g, "/raw/"+tx.ID.String(), int64(len(data)))
+	raw, err := c.rawData(ctx, g, tx.ID, int64(len(data)))
 	switch {
 	case err == nil && bytes.Equal(raw, data):
 		return nil, nil

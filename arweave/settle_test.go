@@ -3,6 +3,7 @@ package arweave_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -274,6 +275,45 @@ func TestOneGatewayAloneDoesNotSettle(t *testing.T) {
 			t.Fatal("settled on the word of one of two")
 		}
 	})
+}
+
+// TestBlocksThatListNothing is a gateway, such as arlocal, whose blocks do not say what is in them: its index has to.
+func TestBlocksThatListNothing(t *testing.T) {
+	for name, block := range map[string]map[string]any{
+		"the index agrees": nil, "another block": {"id": strings.Repeat("A", 64), "height": 4}, "no block": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			weather(t, func(s *storm) {
+				s.stop()
+				s.front("devnet", func(w http.ResponseWriter, r *http.Request) {
+					rec := httptest.NewRecorder()
+					s.devnet.ServeHTTP(rec, r)
+					body := rec.Body.Bytes()
+					if strings.HasPrefix(r.URL.Path, "/block/height/") && rec.Code == http.StatusOK {
+						var b map[string]any
+						s.must(json.Unmarshal(body, &b))
+						b["txs"] = []string{"[object Object]"}
+						body, _ = json.Marshal(b)
+					}
+					if r.URL.Path == "/graphql" && block != nil {
+						body = editNode(t, body, func(n map[string]any) {
+							if n["block"] = any(block); len(block) == 0 {
+								n["block"] = nil
+							}
+						})
+					}
+					w.WriteHeader(rec.Code)
+					w.Write(body)
+				})
+				s.openBundler()
+				s.put(testItem(t, 1, []byte("x")))
+				s.pass(int(s.depth) + 5)
+				if s.isSettled() != (block == nil) {
+					t.Fatalf("settled: %v", s.isSettled())
+				}
+			})
+		})
+	}
 }
 
 func TestOldestUnsettledIsReported(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/internal/node"
 )
 
@@ -28,6 +29,7 @@ func devnetCommand() *cli.Command {
 			&cli.StringFlag{Name: "latency", Usage: "how much later each computer answers others, cu1 first, such as 5ms,20ms; one is for all. Added at its door, for tests"},
 			&cli.Uint64Flag{Name: "seed", Usage: "of every draw on the market, so that choices can be repeated in tests; 0 draws one"},
 			&cli.StringFlag{Name: "module", Usage: "wasm `FILE` of a module, of aos for example, to publish as the default"},
+			&cli.StringFlag{Name: "archive", Usage: "`URL` of a gateway of another Arweave to settle on, of arlocal for example, in place of the embedded one"},
 			&cli.StringFlag{Name: "only", Usage: "serve only this: gateway"},
 			&cli.StringFlag{Name: "admin", Usage: "`HOST:PORT` for the metrics, health and profiles of all peers; off by default"},
 			&cli.BoolFlag{Name: "admin-public", Usage: "allow --admin to be other than loopback"},
@@ -44,6 +46,14 @@ func devnetAction(ctx context.Context, c *cli.Command) error {
 	}
 	if only := c.String("only"); only != "" && only != "gateway" {
 		return misuse("--only %q: it can only be gateway", only)
+	}
+	if c.String("archive") != "" {
+		if err := (&arweave.ClientConfig{Gateways: []string{c.String("archive")}}).Validate(); err != nil {
+			return misuse("--archive: %v", err)
+		}
+		if c.IsSet("only") || c.Bool("allow-faults") {
+			return misuse("--archive leaves no gateway here to serve or to spoil: leave --only and --allow-faults out")
+		}
 	}
 	if p := c.Int("port-base"); p < 0 || p > 65000 {
 		return misuse("--port-base %d is no port", p)
@@ -67,7 +77,7 @@ func devnetAction(ctx context.Context, c *cli.Command) error {
 	h := home(c)
 	cfg := node.DevnetConfig{
 		PortBase: c.Int("port-base"), Schedulers: c.Int("su"), Computers: c.Int("cu"), Messengers: c.Int("mu"),
-		Prices: prices, Delays: delays, Seed: c.Uint64("seed"), Module: c.String("module"), OnlyGate: c.String("only") == "gateway", Log: logger(c, false),
+		Prices: prices, Delays: delays, Seed: c.Uint64("seed"), Module: c.String("module"), Archive: c.String("archive"), OnlyGate: c.String("only") == "gateway", Log: logger(c, false),
 		Admin: c.String("admin"), Public: c.Bool("admin-public"), Faults: c.Bool("allow-faults"),
 		Progress: func(format string, args ...any) { fmt.Fprintf(c.Root().ErrWriter, "… "+format+"\n", args...) },
 	}

@@ -16,11 +16,24 @@ import (
 // npmFolder is a folder with these packages installed from npm, kept in a cache from one run to the next and never committed.
 func npmFolder(t *testing.T, name string, packages ...string) string {
 	t.Helper()
+	nothing := func(string) {}
+	return npmInstall(t, name, nothing, nothing, packages...)
+}
+
+// npmCache is where such a folder is.
+func npmCache(t *testing.T, name string) string {
+	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = t.TempDir()
 	}
-	dir := filepath.Join(cache, "aopeer-test", name)
+	return filepath.Join(cache, "aopeer-test", name)
+}
+
+// npmInstall is npmFolder for packages that need something done before and after, which is given the fresh folder.
+func npmInstall(t *testing.T, name string, before, after func(fresh string), packages ...string) string {
+	t.Helper()
+	dir := npmCache(t, name)
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
@@ -32,10 +45,12 @@ func npmFolder(t *testing.T, name string, packages ...string) string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(fresh)
+	before(fresh)
 	install := exec.Command("npm", append([]string{"install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", fresh}, packages...)...)
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("install %v: %v: %s", packages, err, out)
 	}
+	after(fresh)
 	// Another run may have been faster, and what it installed is the same.
 	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		if _, gone := os.Stat(dir); gone != nil {

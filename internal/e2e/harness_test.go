@@ -86,14 +86,20 @@ type daemon struct {
 	done chan struct{}
 }
 
-// start runs a command in the background; it is killed with the test at the latest.
+// start runs a command of ours in the background; it is killed with the test at the latest.
 func start(t *testing.T, name string, args ...string) *daemon {
+	t.Helper()
+	return startCommand(t, name, exec.Command(program, args...))
+}
+
+// startCommand is start for any program.
+func startCommand(t *testing.T, name string, cmd *exec.Cmd) *daemon {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{cmd: exec.Command(program, args...), name: name, log: log, done: make(chan struct{})}
+	d := &daemon{cmd: cmd, name: name, log: log, done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -9,9 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,7 +20,6 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
-	"github.com/aopeer/aopeer/arweave/devnet"
 	"github.com/aopeer/aopeer/units/remote"
 	"github.com/aopeer/aopeer/wasmvm"
 )
@@ -37,6 +34,7 @@ type DevnetConfig struct {
 	Delays     []time.Duration // by which the units of each computer's peer answer others later; one is for all
 	Seed       uint64          // of every draw on the market; 0 draws one
 	Module     string          // wasm file to publish as the default module; empty is the embedded one
+	Archive    string          // URL of a gateway of somebody else's Arweave to settle on; empty is the embedded one
 	OnlyGate   bool            // serve Arweave alone: the units run as processes of their own
 	Admin      string          // HOST:PORT of the metrics of all peers; empty is off
 	Public     bool            // let Admin be other than loopback
@@ -55,19 +53,24 @@ const blockEvery = time.Second
 // devnetBlocks is the shortest time between two blocks that a peer of a devnet believes: tests mine many at once.
 const devnetBlocks = time.Millisecond
 
+// How long items wait for company in a devnet, and how often it looks where they are.
+const (
+	devnetAge  = time.Second
+	devnetPoll = 500 * time.Millisecond
+)
+
 // drainDevnet is how long the peers of a devnet finish what they have acknowledged. With bundles that are closed at
 // once it takes a moment, unless something hangs.
 const drainDevnet = 5 * time.Second
 
-// Devnet is an embedded Arweave and the units on it, each a separate libp2p host.
+// Devnet is an Arweave, embedded unless another is named, and the units on it, each a separate libp2p host.
 type Devnet struct {
 	cfg     DevnetConfig
 	home    Home
-	chain   *devnet.Devnet
+	ground  ground
 	wallet  *arweave.Wallet
 	nodes   []*Node
 	file    DevnetFile
-	listen  net.Listener
 	admin   *admin
 	machine *wasmvm.Host // one for all computers: a machine holds no process, only compiled code
 	closes  []func() error
@@ -100,18 +103,14 @@ func NewDevnet(h Home, cfg DevnetConfig) (_ *Devnet, err error) {
 	if err := h.Make(); err != nil {
 		return nil, err
 	}
-	if err := d.openChain(); err != nil {
+	if err := d.openGround(); err != nil {
 		return nil, err
 	}
 	// Whoever polls for devnet.json must not find that of an earlier run.
 	if err := os.Remove(h.devnet()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove old devnet.json: %w", err)
 	}
-	if d.listen, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.PortBase))); err != nil {
-		return nil, fmt.Errorf("gateway: %w: choose another --port-base", err)
-	}
-	d.closes = append(d.closes, func() error { _ = d.listen.Close(); return nil }) // the server may have closed it
-	d.file.Gateway = "http://" + d.listen.Addr().String()
+	d.file.Gateway = d.ground.URL()
 	if d.file.Wallet, err = filepath.Abs(h.Wallet()); err != nil {
 		return nil, err
 	}
@@ -126,37 +125,6 @@ func NewDevnet(h Home, cfg DevnetConfig) (_ *Devnet, err error) {
 		return nil, err
 	}
 	return d, nil
-}
-
-// openChain opens the embedded Arweave and the wallet that pays for everything.
-func (d *Devnet) openChain() error {
-	st, err := openStore(filepath.Join(string(d.home), "arweave"), d.cfg.Log)
-	if err != nil {
-		return err
-	}
-	d.closes = append(d.closes, st.Close)
-	if d.wallet, err = arweave.LoadWallet(d.home.Wallet()); errors.Is(err, os.ErrNotExist) {
-		d.cfg.Progress("making an Arweave wallet")
-		if d.wallet, err = arweave.NewWallet(); err == nil {
-			err = d.wallet.Save(d.home.Wallet())
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if d.chain, err = devnet.New(devnet.Config{
-		Store: st, Wallet: d.wallet, BlockEvery: blockEvery, AllowFaults: d.cfg.Faults, Log: d.cfg.Log,
-	}); err != nil {
-		return err
-	}
-	d.closes = append(d.closes, d.chain.Close)
-	enough, _ := new(big.Int).SetString("1000000000000000000", 10) // a million AR, in winston
-	if d.chain.Balance(d.wallet.Address()).Cmp(enough) < 0 {
-		if _, err := d.chain.Mint(d.wallet.Address(), enough); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // nativeName is the name of a test's own module.
@@ -198,7 +166,7 @@ func (d *Devnet) publish() error {
 	if err != nil {
 		return err
 	}
-	if err := d.chain.Put(context.Background(), m.Item()); err != nil {
+	if err := d.ground.Put(context.Background(), m.Item()); err != nil {
 		return fmt.Errorf("publish module: %w", err)
 	}
 	d.file.Module = m.ID().String()
@@ -237,7 +205,7 @@ func (d *Devnet) openPeers() error {
 		}
 		cfg := DefaultConfig()
 		cfg.Name, cfg.Roles, cfg.Listen, cfg.Wallet = p.name, []string{p.role}, p.listen, d.file.Wallet
-		cfg.Settle.MaxAge, cfg.Settle.Depth, cfg.Settle.Poll = Duration(time.Second), 1, Duration(500*time.Millisecond)
+		cfg.Settle.MaxAge, cfg.Settle.Depth, cfg.Settle.Poll = Duration(devnetAge), 1, Duration(devnetPoll)
 		cfg.Compute.ClaimAge = Duration(time.Second)
 		cfg.Drain, cfg.Elsewhere.Private = Duration(drainDevnet), true
 		if p.number == 0 {
@@ -376,23 +344,13 @@ func (h Home) ensure() (ed25519.PrivateKey, error) {
 func (d *Devnet) Run(ctx context.Context) error {
 	gateCtx, stopGate := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopGate()
-	server := &http.Server{
-		Handler: d.chain, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute, WriteTimeout: 5 * time.Minute,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
-	}
 	failed := make(chan error, 3+len(d.nodes))
-	gate := make(chan struct{}, 2)
+	gate := make(chan struct{})
 	go func() {
-		if err := d.chain.Run(gateCtx); err != nil && gateCtx.Err() == nil {
+		defer close(gate)
+		if err := d.ground.Run(gateCtx); err != nil {
 			failed <- fmt.Errorf("arweave: %w", err)
 		}
-		gate <- struct{}{}
-	}()
-	go func() {
-		if err := server.Serve(d.listen); !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("gateway: %w", err)
-		}
-		gate <- struct{}{}
 	}()
 	watched := make(chan struct{})
 	go func() {
@@ -436,13 +394,7 @@ func (d *Devnet) Run(ctx context.Context) error {
 	}
 	d.nodes = nil
 	d.lock.Unlock()
-	shut, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if server.Shutdown(shut) != nil {
-		_ = server.Close() // a client that holds on is cut off
-	}
 	stopGate()
-	<-gate
 	<-gate
 	<-watched
 	return errors.Join(err, d.Close())
@@ -456,6 +408,9 @@ func (d *Devnet) await(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if err := d.awaitModule(ctx); err != nil {
+		return err
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -97,7 +97,7 @@ func (d *Devnet) publishLocation(ctx context.Context, n *Node) error {
 	}
 	it, err := remote.SignLocation(ans104.NewEd25519Signer(n.key), at, devnetLocation, time.Now())
 	if err == nil {
-		err = d.chain.Put(ctx, it)
+		err = d.ground.Put(ctx, it)
 	}
 	if err != nil {
 		return fmt.Errorf("publish where the scheduler is: %w", err)

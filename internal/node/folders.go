@@ -11,7 +11,7 @@ import (
 // Stores are the folders in which this home, and if it is a devnet's those of its peers and of its Arweave, keep what is
 // durable. They are there; whoever opens one while its peer runs is refused.
 func (h Home) Stores() ([]string, error) {
-	candidates := []string{h.store(), filepath.Join(string(h), "arweave")}
+	candidates := []string{h.store(), filepath.Join(string(h), ownArweave), filepath.Join(string(h), otherArweave)}
 	peers, err := filepath.Glob(filepath.Join(string(h), "peers", "*", "store"))
 	if err != nil {
 		return nil, fmt.Errorf("list stores of %s: %w", h, err)

@@ -189,9 +189,12 @@ func runDevnet(t *testing.T, h Home, cfg DevnetConfig) (*Devnet, func() error) {
 	return d, stop
 }
 
-// keepWallet puts the tests' wallet into a home, because making one takes a while.
+// keepWallet puts the tests' wallet into a home that has none, because making one takes a while.
 func keepWallet(t *testing.T, h Home) {
 	t.Helper()
+	if _, err := os.Stat(h.Wallet()); err == nil {
+		return
+	}
 	wallet, err := os.ReadFile("../../arweave/testdata/wallet.json")
 	if err != nil {
 		t.Fatal(err)
