@@ -165,7 +165,7 @@ func open(disk vfs.FS, dir string, opts Options) (_ *database, err error) {
 func engineOptions(disk vfs.FS, cache *pebble.Cache, opts Options) *pebble.Options {
 	log := newEngineLog(opts.Log)
 	return &pebble.Options{
-		FS:                 disk,
+		FS:                 aheadFS{disk},
 		Cache:              cache,
 		MemTableSize:       memTable,
 		TargetFileSizes:    [7]int64{tableFile, tableFile, tableFile, tableFile, tableFile, tableFile, tableFile},
