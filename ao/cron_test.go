@@ -2,8 +2,10 @@ package ao
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
@@ -18,13 +20,15 @@ func process(t testing.TB, list Tags) Process {
 
 func TestCron(t *testing.T) {
 	p := process(t, tags("Cron-Interval=1-hour", "Cron-Tag-Action=Hourly", "Name=p", "Cron-Interval=10-seconds", "Cron-Tag-Action=Tick",
-		"Cron-Tag-Action=Tock", "Cron-Interval= 20 - Secs "))
+		"Cron-Tag-Action=Tock", "Cron-Interval= 20 - Secs ", "Cron-Interval=3-blocks", "Cron-Tag-Action=Block", "Cron-Interval=1-Block"))
 	c, err := p.Cron()
 	check(t, err)
 	want := Cron{
 		{Text: "10-seconds", Every: 10_000, Tags: tags("Action=Tick", "Action=Tock")},
 		{Text: " 20 - Secs ", Every: 20_000},
 		{Text: "1-hour", Every: 3_600_000, Tags: tags("Action=Hourly")},
+		{Text: "1-Block", Blocks: 1},
+		{Text: "3-blocks", Blocks: 3, Tags: tags("Action=Block")},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("cron %+v, want %+v", c, want)
@@ -48,7 +52,7 @@ func TestCronIntervals(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]error{
-		"10-blocks": ErrCronBlocks, "1-block": ErrCronBlocks, "999-ms": ErrTags, "0-seconds": ErrTags, "10": ErrTags, "-1-second": ErrTags,
+		"0-blocks": ErrTags, "2147483648-blocks": ErrTags, "-1-block": ErrTags, "999-ms": ErrTags, "0-seconds": ErrTags, "10": ErrTags, "-1-second": ErrTags,
 		"1-fortnight": ErrTags, "1.5-hours": ErrTags, "101-years": ErrTags, "99999999999999999999-ms": ErrTags, "4000000000000000000-weeks": ErrTags,
 		"1-": ErrTags, "seconds-1": ErrTags,
 	} {
@@ -72,7 +76,7 @@ func TestNextTick(t *testing.T) {
 			if (s-5)%every != 0 {
 				continue
 			}
-			next, ok := c.Next(origin, at)
+			next, ok := c.Next(origin, Heights{}, at)
 			if want := (Tick{Timestamp: s * 1000, Interval: i}); !ok || next != want {
 				t.Fatalf("after %+v comes %+v, want %+v", at, next, want)
 			}
@@ -87,39 +91,96 @@ func TestNextTick(t *testing.T) {
 		AfterSlot(7999):                   {Timestamp: 8000, Interval: 1},
 		{Timestamp: 7001, Interval: -100}: {Timestamp: 8000, Interval: 1},
 	} {
-		if next, ok := c.Next(origin, at); !ok || next != want {
+		if next, ok := c.Next(origin, Heights{}, at); !ok || next != want {
 			t.Errorf("after %+v comes %+v, %v, want %+v", at, next, ok, want)
 		}
 	}
-	if next, ok := c.Next(origin, AfterSlot(math.MaxInt64)); ok {
+	if next, ok := c.Next(origin, Heights{}, AfterSlot(math.MaxInt64)); ok {
 		t.Errorf("after the end of time comes %+v", next)
 	}
-	if _, ok := (Cron{}).Next(origin, Tick{}); ok {
+	if _, ok := (Cron{}).Next(origin, Heights{}, Tick{}); ok {
 		t.Error("nothing ticks")
 	}
 }
 
+// TestNextBlock holds Next against every height of a while, one after the other, among the ticks of an interval of time.
+func TestNextBlock(t *testing.T) {
+	c, err := process(t, tags("Cron-Interval=2-blocks", "Cron-Interval=3-seconds", "Cron-Interval=3-blocks")).Cron()
+	check(t, err)
+	if !c.InBlocks() || c[:1].InBlocks() {
+		t.Error("what counts blocks is not known")
+	}
+	const origin = 5_700
+	h := Heights{Origin: 100, From: 103, To: 112, At: 11_000}
+	var got []string
+	at := AfterSlot(7_000)
+	for next, ok := c.Next(origin, h, at); ok && next.Timestamp <= h.At; next, ok = c.Next(origin, h, at) {
+		what := c[next.Interval].Text
+		if c[next.Interval].Blocks > 0 {
+			what = fmt.Sprint(c[next.Interval].Blocks, " at ", h.Of(next))
+		}
+		got = append(got, fmt.Sprint(next.Timestamp, " ", what))
+		at = next
+	}
+	want := []string{
+		"8000 3-seconds", "10992 2 at 104", "10994 2 at 106", "10994 3 at 106", "10996 2 at 108", "10997 3 at 109", "10998 2 at 110",
+		"11000 3-seconds", "11000 2 at 112", "11000 3 at 112",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the ticks are\n%q, want\n%q", got, want)
+	}
+	for name, c := range map[string]struct {
+		h     Heights
+		after Tick
+		want  int64 // 0 for none
+	}{
+		"no slot after":      {Heights{}, AfterSlot(7_000), 0},
+		"no block between":   {Heights{Origin: 100, From: 104, To: 104, At: 11_000}, AfterSlot(7_000), 0},
+		"none that counts":   {Heights{Origin: 100, From: 104, To: 105, At: 11_000}, AfterSlot(7_000), 0},
+		"less than at first": {Heights{Origin: 100, From: 90, To: 99, At: 11_000}, AfterSlot(7_000), 0},
+		"not at first":       {Heights{Origin: 100, From: 90, To: 102, At: 11_000}, AfterSlot(7_000), 11_000},
+		"time ran backwards": {Heights{Origin: 100, From: 103, To: 112, At: 6_000}, AfterSlot(7_000), 0},
+		"no time for all":    {Heights{Origin: 100, From: 103, To: 200, At: 7_003}, AfterSlot(7_000), 7_001},
+		"no room at all":     {Heights{Origin: 100, From: 103, To: 112, At: 7_000}, AfterSlot(7_000), 0},
+		"from the beginning": {Heights{Origin: 0, From: 0, To: math.MaxInt64 - 1, At: math.MaxInt64}, Tick{Timestamp: math.MinInt64}, 3},
+	} {
+		next, ok := (Cron{{Blocks: 2}}).Next(origin, c.h, c.after)
+		if ok != (c.want != 0) || next.Timestamp != c.want {
+			t.Errorf("%s: %+v, %v, want one at %d", name, next, ok, c.want)
+		}
+	}
+}
+
 func FuzzCron(f *testing.F) {
-	f.Add("10-seconds", int64(1_700_000_000_123), int64(1_700_000_005_000), 0)
-	f.Add("1-blocks", int64(0), int64(math.MaxInt64), -1)
-	f.Fuzz(func(t *testing.T, text string, origin, at int64, interval int) {
-		every, err := parseInterval(text)
+	f.Add("10-seconds", int64(1_700_000_000_123), int64(1_700_000_005_000), 0, uint64(1), uint64(2), uint64(3), int64(4))
+	f.Add("1-blocks", int64(0), int64(math.MaxInt64), -1, uint64(100), uint64(103), uint64(112), int64(11_000))
+	f.Fuzz(func(t *testing.T, text string, origin, at int64, interval int, first, from, to uint64, slot int64) {
+		v, err := parseInterval(text)
 		if err != nil {
-			if !errors.Is(err, ErrTags) && !errors.Is(err, ErrCronBlocks) || len(err.Error()) > 300 {
+			if !errors.Is(err, ErrTags) || len(err.Error()) > 300 {
 				t.Fatalf("error %v", err)
 			}
 			return
 		}
-		if every < second || every > maxInterval || every%second != 0 {
-			t.Fatalf("%q is %d", text, every)
+		if v.Blocks == 0 && (v.Every < second || v.Every > maxInterval || v.Every%second != 0) || v.Blocks != 0 && (v.Every != 0 || v.Blocks > maxBlocks) {
+			t.Fatalf("%q is %+v", text, v)
 		}
-		if origin < 0 {
+		if origin < 0 || slot < 0 || max(first, from, to) > math.MaxInt64 {
 			return
 		}
-		after := Tick{Timestamp: at, Interval: interval}
-		next, ok := (Cron{{Every: every}}).Next(origin, after)
-		if ok && (next.Compare(after) <= 0 || next.Timestamp <= origin-origin%second || (next.Timestamp-origin+origin%second)%every != 0) {
-			t.Fatalf("after %+v comes %+v, every %d from %d", after, next, every, origin)
+		after, h := Tick{Timestamp: at, Interval: interval}, Heights{Origin: first, From: from, To: to, At: slot}
+		next, ok := (Cron{v}).Next(origin, h, after)
+		if !ok {
+			return
+		}
+		if next.Compare(after) <= 0 {
+			t.Fatalf("after %+v comes %+v", after, next)
+		}
+		if v.Blocks == 0 && (next.Timestamp <= origin-origin%second || (next.Timestamp-origin+origin%second)%v.Every != 0) {
+			t.Fatalf("after %+v comes %+v, every %d from %d", after, next, v.Every, origin)
+		}
+		if n := h.Of(next); v.Blocks > 0 && (n <= max(first, from) || n > to || (n-first)%v.Blocks != 0 || next.Timestamp > slot) {
+			t.Fatalf("after %+v comes %+v, of block %d: %+v", after, next, n, h)
 		}
 	})
 }

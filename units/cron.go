@@ -26,6 +26,6 @@ type CronCursor struct {
 type CronResult struct {
 	Cursor CronCursor
 	Every  string // its Cron-Interval
-	Height uint64 // of the slot before it
+	Height uint64 // of the slot before it, or of the block that it stands for
 	Result ao.Result
 }

@@ -69,8 +69,8 @@ type Computer interface {
 	DryRun(ctx context.Context, process ao.ID, q ao.Query) (ao.Result, error)
 	// Cron is results of the process's ticks (ao.Cron) after a place, ascending: at least one if there is any, and at most
 	// limit; a short page is no sign of the end. Ticks before the log's head are part of the state; those after it are
-	// evaluated on a copy once they are CronMargin old. What was answered is kept, and nothing is signed for it. Of a process
-	// that ticks in blocks it refuses unsupported.
+	// evaluated on a copy once they are CronMargin old, those that stand for blocks not at all. What was answered is kept, and
+	// nothing is signed for it.
 	Cron(ctx context.Context, process ao.ID, from CronCursor, limit int) ([]CronResult, error)
 }
 
@@ -88,8 +88,7 @@ type Messenger interface {
 	// push is done, ctx ends or visit fails.
 	Hops(ctx context.Context, message ao.ID, visit func(Hop) error) error
 	// Monitor has the outboxes of a process's ticks pushed from now on, across restarts, whoever asks; it is durable before
-	// it returns, and repeating it is harmless. Refusals besides: bad-tags of a process that never ticks, unsupported of
-	// one that ticks in blocks, unknown-process.
+	// it returns, and repeating it is harmless. Refusals besides: bad-tags of a process that never ticks, unknown-process.
 	Monitor(ctx context.Context, r ao.Request) error
 	// Unmonitor ends that, durably, if nobody else asked for it or the process's owner says so; where nothing is
 	// monitored it does nothing. Others are refused as untrusted.

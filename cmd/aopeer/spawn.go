@@ -28,7 +28,7 @@ func spawnCommand() *cli.Command {
 			&cli.StringFlag{Name: "data", Usage: "Lua to evaluate when the process starts"},
 			&cli.StringFlag{Name: "file", Usage: "the same from a file, - for standard input"},
 			&cli.StringFlag{Name: "on-boot", Usage: "`ID` of data on Arweave to evaluate when the process starts"},
-			&cli.StringFlag{Name: "cron", Usage: "`INTERVAL` after which the process wakes again and again, such as 10-seconds or 1-hour; `aopeer monitor` has pushed what it then sends"},
+			&cli.StringFlag{Name: "cron", Usage: "`INTERVAL` after which the process wakes again and again, such as 10-seconds, 1-hour or 5-blocks; `aopeer monitor` has pushed what it then sends"},
 			&cli.StringSliceFlag{Name: "cron-tag", Usage: "a tag of the messages that wake it, as `NAME=VALUE`; may be repeated"},
 			&cli.DurationFlag{Name: "timeout", Usage: "how long to wait", Value: 2 * time.Minute},
 		}, buyFlags("name or address of the scheduler, which --scheduler takes by its address alone")...),

@@ -28,13 +28,18 @@ Handlers.add("note", "Note", function(m) Noted = tostring(m.Target == ao.id) .. 
 Handlers.add("tick", "Tick", function() Ticked = Ticked + 1 end)
 Handlers.add("ask", "Ask", function(m) m.reply({ Data = tostring(Noted) .. ", " .. Ticked }) end)`
 
+// clockLua sends the listener a tick every second, and counts blocks.
+const clockLua = `Blocks = 0
+Handlers.add("wake", "Wake", function() Send({ Target = "%s", Action = "Tick" }) end)
+Handlers.add("block", "Block", function() Blocks = Blocks + 1 end)`
+
 // useOverHTTP assigns, has a clock monitored, and has both computed once more by a computer that knows nothing of the mesh.
 func useOverHTTP(t *testing.T, home, writer string, net devnetFile) {
 	t.Helper()
 	at := func(args ...string) []string { return append(args, "--home", home) }
 	listener := must[spawned](t, at("spawn", "--data", listenerLua)...).Process
-	clock := must[spawned](t, at("spawn", "--cron", "1-second", "--cron-tag", "Action=Wake", "--data",
-		fmt.Sprintf(`Handlers.add("wake", "Wake", function() Send({ Target = "%s", Action = "Tick" }) end)`, listener))...).Process
+	clock := must[spawned](t, at("spawn", "--cron", "1-second", "--cron-tag", "Action=Wake",
+		"--tag", "Cron-Interval=1-block", "--tag", "Cron-Tag-Action=Block", "--data", fmt.Sprintf(clockLua, listener))...).Process
 	type monitored struct {
 		Process, By string
 		Monitored   bool
@@ -62,7 +67,9 @@ func useOverHTTP(t *testing.T, home, writer string, net devnetFile) {
 	if m := must[monitored](t, at("unmonitor", clock, "--mu", net.MU)...); m.Process != clock || m.Monitored {
 		t.Errorf("unmonitor: %+v", m)
 	}
-	must[reply](t, at("eval", clock, "return 'behind the ticks'")...)
+	if n := must[reply](t, at("eval", clock, "return Blocks")...).data(t); n == "0" {
+		t.Error("no block woke the clock")
+	}
 	n, since := 0, time.Now()
 	until(t, "end of the ticks", 60*time.Second, func() bool {
 		if now := ticked(); now != n {

@@ -64,7 +64,7 @@ func (g *Gateway) cron(w http.ResponseWriter, r *http.Request) error {
 }
 
 // among are the results of ticks that may stand on a page of a list, one more than fit, in their order. A process that
-// does not tick, or by blocks, has none.
+// does not tick has none.
 func (g *Gateway) among(ctx context.Context, l listing) (out []placed, err error) {
 	p, err := g.cfg.Directory.Process(ctx, l.process)
 	if err != nil {
@@ -74,24 +74,14 @@ func (g *Gateway) among(ctx context.Context, l listing) (out []placed, err error
 	if err != nil || len(intervals) == 0 {
 		return nil, nil
 	}
-	from, most := l.from.tick(), l.limit+1
-	if l.order == descending { // the newest: in this time the shortest interval alone comes round often enough
-		until := g.cfg.Now().UnixMilli()
-		if !l.to.isAbsent {
-			until = min(until, l.to.time)
-		}
-		window := units.CronCursor{Tick: ao.AfterSlot(until - int64(l.limit+2)*intervals[0].Every - units.CronMargin.Milliseconds())}
-		if from.Compare(window.Tick) < 0 {
-			from = window
-		}
-		most = math.MaxInt
+	var ticks []units.CronResult
+	if l.order == descending {
+		ticks, err = g.lastTicks(ctx, l, intervals[0])
+	} else {
+		ticks, err = g.ticks(ctx, l.process, l.from.tick(), l.to, l.limit+1)
 	}
-	ticks, err := g.ticks(ctx, l.process, from, l.to, most)
 	if err != nil {
 		return nil, err
-	}
-	if l.order == descending {
-		ticks = ticks[max(0, len(ticks)-l.limit-1):]
 	}
 	for _, t := range ticks {
 		c := tickCursor(t, l.order)
@@ -99,6 +89,35 @@ func (g *Gateway) among(ctx context.Context, l listing) (out []placed, err error
 		out = append(out, placed{at, edgeOf(t.Result, c)})
 	}
 	return out, nil
+}
+
+// blockTime is about how long a block takes, in milliseconds.
+const blockTime = 120_000
+
+// lastTicks are the newest results of ticks that may stand on a page. A span of so many times the shortest interval holds
+// enough of them; how often blocks come nobody knows, so the span grows until it does.
+func (g *Gateway) lastTicks(ctx context.Context, l listing, shortest ao.CronInterval) ([]units.CronResult, error) {
+	until, every := g.cfg.Now().UnixMilli(), shortest.Every
+	if !l.to.isAbsent {
+		until = min(until, l.to.time)
+	}
+	if shortest.Blocks > 0 {
+		every = blockTime
+	}
+	for span := int64(l.limit+2)*every + units.CronMargin.Milliseconds(); ; span *= 8 {
+		from, window := l.from.tick(), units.CronCursor{Tick: ao.AfterSlot(until - span)}
+		whole := span >= until || from.Compare(window.Tick) >= 0
+		if !whole {
+			from = window
+		}
+		ticks, err := g.ticks(ctx, l.process, from, l.to, math.MaxInt)
+		if err != nil {
+			return nil, err
+		}
+		if whole || shortest.Blocks == 0 || len(ticks) > l.limit {
+			return ticks[max(0, len(ticks)-l.limit-1):], nil
+		}
+	}
 }
 
 // ticks are the results of ticks after one bound and up to another, at most limit.

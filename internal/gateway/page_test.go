@@ -5,12 +5,14 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/unitstest"
 )
@@ -224,5 +226,39 @@ func TestTicks(t *testing.T) {
 				t.Errorf("%s by %s: %s, want %s", list.path, limit, got, whole)
 			}
 		}
+	}
+}
+
+// TestTicksInBlocks: they stand right before the slot that tells of them, and however long ago that was the newest are found.
+func TestTicksInBlocks(t *testing.T) {
+	f := newFixture(t, func(f *fixture) {
+		f.cfg.Now = func() time.Time { return time.UnixMilli(unitstest.ChainStart).AddDate(3, 0, 0) }
+		signer := unitstest.Signer("gateway/scheduler")
+		spawn := unitstest.Spawn(t, f.owner, unitstest.Address(signer), "ticking", ans104.Tag{Name: "Cron-Interval", Value: "1-block"})
+		f.chain = unitstest.NewChain(t, signer, spawn)
+		for i := 1; i < 32; i++ {
+			if i == 25 {
+				f.chain.Wait(365 * 24 * time.Hour)
+			}
+			f.chain.Add(t, unitstest.Message(t, f.owner, f.chain.Process(), ao.Slot(i).String()))
+		}
+		f.scheduler.Load(f.chain)
+	})
+	pid := f.chain.Process().String()
+	const last = "29/31536000030/0-1-block"
+	for _, c := range []struct{ path, want string }{
+		{"/cron/" + pid, "[9/10/0-1-block 19/20/0-1-block " + last + "]"},
+		{"/results/" + pid + "?limit=4&sort=DESC", "[31 30 " + last + " 29]"},
+		{"/results/" + pid + "?limit=3&from=" + strconv.Itoa(unitstest.ChainStart+8), "[9 9/10/0-1-block 10]"},
+	} {
+		if got := fmt.Sprint(slotsOf(t, get[resultPage](t, f, Computer, c.path))); got != c.want {
+			t.Errorf("%s: %s, want %s", c.path, got, c.want)
+		}
+	}
+	forwards := slotsOf(t, get[resultPage](t, f, Computer, "/results/"+pid+"?limit=1000"))
+	backwards := slotsOf(t, get[resultPage](t, f, Computer, "/results/"+pid+"?limit=1000&sort=DESC"))
+	slices.Reverse(backwards)
+	if len(forwards) != 35 || !slices.Equal(forwards, backwards) {
+		t.Errorf("forwards %s, backwards %s", forwards, backwards)
 	}
 }

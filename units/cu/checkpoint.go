@@ -23,7 +23,7 @@ import (
 var errCheckpoint = errors.New("the checkpoint cannot be used")
 
 const (
-	checkpointMagic = "AOPCKP\x00\x02"
+	checkpointMagic = "AOPCKP\x00\x03"
 	// maxCheckpoint bounds the file, maxMemory the memory that an image in it may describe.
 	maxCheckpoint = 4 << 30
 	maxMemory     = 16 << 30
@@ -55,6 +55,7 @@ func (c checkpoint) encode() ([]byte, error) {
 	b = binary.BigEndian.AppendUint64(b, c.cursor.Begun)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.times.origin))
 	b = binary.BigEndian.AppendUint64(b, uint64(c.times.latest))
+	b = binary.BigEndian.AppendUint64(b, c.times.height)
 	b = append(b, c.last.HashChain[:]...)
 	b = append(b, c.last.Message[:]...)
 	b = append(b, c.root[:]...)
@@ -81,7 +82,7 @@ func decodeCheckpoint(raw []byte) (checkpoint, error) {
 	c.cursor.Timestamp = int64(in.uint(8))
 	c.cursor.Height = in.uint(8)
 	c.cursor.Begun = in.uint(8)
-	c.times = times{origin: int64(in.uint(8)), latest: int64(in.uint(8))}
+	c.times = times{origin: int64(in.uint(8)), latest: int64(in.uint(8)), height: in.uint(8)}
 	in.hash(&c.last.HashChain)
 	in.hash((*[32]byte)(&c.last.Message))
 	in.hash(&c.root)

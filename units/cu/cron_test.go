@@ -109,6 +109,60 @@ func TestTicksBetweenSlots(t *testing.T) {
 	}
 }
 
+// TestTicksInBlocks: blocks tick between the slots whose heights they lie between, right before the later one, and none ahead
+// of the log; by whatever way the unit and whoever verifies come there.
+func TestTicksInBlocks(t *testing.T) {
+	w := newWorld(t)
+	c := unitstest.NewChain(t, w.scheduler, w.spawnTicking(t, "p", ao.Tag{Name: "Cron-Interval", Value: "2-blocks"},
+		ao.Tag{Name: "Cron-Interval", Value: "1-block"}, ao.Tag{Name: "Cron-Interval", Value: "1-hour"}))
+	for i := 1; i < 34; i++ { // the height rises by one with every tenth slot
+		if i == 15 || i == 22 {
+			c.Wait(time.Hour)
+		}
+		w.add(t, c, fmt.Sprint(i))
+	}
+	w.directory.put(c.Entries())
+	p := c.Process()
+	want := []string{
+		`9:"11 at 10"`, `14:"17 at 3600000"`, `19:"23 at 3600020"`, `19:"24 at 3600020"`, `21:"27 at 7200000"`, `29:"36 at 7200030"`,
+	}
+	for name, change := range map[string]func(*cu.Config){
+		"in one go": func(*cu.Config) {},
+		"from checkpoints": func(c *cu.Config) {
+			c.Store, c.MaxHot, c.MaxPacked, c.CheckpointEvery, c.PageSize = memory(t), 1, 1, 1, 1
+		},
+		"evicted": func(c *cu.Config) { c.Store, c.MaxHot, c.PageSize = memory(t), 1, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock := &clock{}
+			clock.ms.Store(2 * 3600 * 1000)
+			u := w.run(t, w.settling, clock.is, change)
+			other := w.serve(t, "other "+name, 2)
+			for slot := range c.Entries() {
+				compute(t, u, p, ao.Slot(slot))
+				compute(t, u, other, 1)
+				if slot%10 == 3 {
+					if _, err := u.DryRun(unitstest.Context(t), other, ao.Query{}); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			wantTold(t, u, p, want...)
+			page, err := u.Cron(unitstest.Context(t), p, units.CronCursor{}, 100)
+			if err != nil || len(page) != len(want) || page[0].Height != unitstest.ChainHeight+1 || page[0].Every != "1-block" ||
+				page[1].Height != unitstest.ChainHeight+1 || page[3].Height != unitstest.ChainHeight+2 || page[3].Every != "2-blocks" {
+				t.Errorf("the ticks are %+v, %v", page, err)
+			}
+			root := stateOf(t, u, p).Root
+			if r := verify(t, w.verification(p)); !r.OK || r.Slots != 34 || r.StateDigest != hex.EncodeToString(root[:]) {
+				t.Errorf("verified as %+v, the unit has %x", r, root)
+			}
+			wantBack(t, u, p, 19, `"22 x at 19"`)
+			wantBack(t, u, p, 20, `"25 x at 20"`)
+		})
+	}
+}
+
 func memory(t testing.TB) store.Store {
 	t.Helper()
 	st := store.NewMemory()
@@ -330,7 +384,7 @@ func TestTicksAheadAreBounded(t *testing.T) {
 func TestTicksOfNonsense(t *testing.T) {
 	w := newWorld(t)
 	u := w.run(t)
-	for value, code := range map[string]ao.Code{"10-blocks": ao.Unsupported, "soon": ao.BadTags} {
+	for value, code := range map[string]ao.Code{"0-blocks": ao.BadTags, "soon": ao.BadTags} {
 		c := unitstest.MakeTicking(t, w.scheduler, w.spawnTicking(t, value,
 			ao.Tag{Name: "Cron-Interval", Value: "1-second"}, ao.Tag{Name: "Cron-Interval", Value: value}))
 		w.directory.put(c.Entries())

@@ -75,8 +75,7 @@ func codes() []codeOf {
 		{wasmvm.ErrBusy, ao.Busy},
 		{wasmvm.ErrFormat, ao.BadFormat},
 		{wasmvm.ErrModule, ao.BadModule},
-		{ao.ErrTags, ao.BadTags}, // limits that are no numbers, intervals that are no times
-		{ao.ErrCronBlocks, ao.Unsupported},
+		{ao.ErrTags, ao.BadTags}, // limits that are no numbers, intervals that are neither times nor blocks
 		{wasmvm.ErrLimit, ao.TooLarge},
 		{wasmvm.ErrImage, ao.BadState},
 		{arweave.ErrUnavailable, ao.ArchiveDown},

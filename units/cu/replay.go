@@ -33,8 +33,11 @@ type hosts interface {
 }
 
 // times are the moments of a log that its ticks depend on, in milliseconds: of its first slot, and the latest of all, for time
-// runs backwards in logs of today's network.
-type times struct{ origin, latest int64 }
+// runs backwards in logs of today's network. The height is the greatest as of then.
+type times struct {
+	origin, latest int64
+	height         uint64
+}
 
 // evaluated is what a slot brought forth.
 type evaluated struct {
@@ -76,7 +79,7 @@ func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
 		}
 	}
 	out := evaluated{slot: slot, message: e.Message.ID(), head: next.Link}
-	if err := r.tick(ctx, next.Timestamp); err != nil {
+	if err := r.tick(ctx, next); err != nil {
 		return evaluated{}, fmt.Errorf("ticks before slot %d: %w", slot, err)
 	}
 	if duplicate {
@@ -91,11 +94,18 @@ func (r *replayer) step(ctx context.Context, e ao.Entry) (evaluated, error) {
 	}
 	out.digest = attest.ResultDigest(out.result)
 	r.cursor, r.last = next, e.Assignment.Fields()
-	if slot == 0 {
-		r.times.origin = next.Timestamp
-	}
-	r.times.latest = max(r.times.latest, next.Timestamp)
+	r.times.pass(slot, next)
 	return out, nil
+}
+
+// pass takes in the slot before the cursor.
+func (t *times) pass(slot ao.Slot, next ao.Cursor) {
+	if slot == 0 {
+		*t = times{origin: next.Timestamp, latest: next.Timestamp, height: next.Height}
+	}
+	if next.Timestamp > t.latest {
+		t.latest, t.height = next.Timestamp, max(t.height, next.Height)
+	}
 }
 
 // skip evaluates nothing: the state stays, and the head with it.
@@ -114,8 +124,9 @@ func (r *replayer) gap() gap {
 	}
 }
 
-// tick evaluates what the log implies before a slot of that time. After an error, the end of ctx among them, the state is gone.
-func (r *replayer) tick(ctx context.Context, until int64) (err error) {
+// tick evaluates what the log implies before the slot that the cursor has passed. After an error, the end of ctx among them,
+// the state is gone.
+func (r *replayer) tick(ctx context.Context, next ao.Cursor) (err error) {
 	if len(r.cron) == 0 || r.cursor.Next == 0 || r.state == nil {
 		return nil
 	}
@@ -125,7 +136,8 @@ func (r *replayer) tick(ctx context.Context, until int64) (err error) {
 		}
 	}()
 	g := r.gap()
-	for t, ok := g.next(until); ok; t, ok = g.next(until) {
+	g.blocks = ao.Heights{Origin: next.Begun, From: r.times.height, To: next.Height, At: next.Timestamp}
+	for t, ok := g.next(next.Timestamp); ok; t, ok = g.next(next.Timestamp) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

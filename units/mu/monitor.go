@@ -30,6 +30,7 @@ type monitor struct {
 
 	process ao.ID
 	turn    chan struct{}
+	head    ao.Slot // of the log when a computer was last asked, if blocks wake the process; of whoever is busy with it
 
 	// Under the unit's lock.
 	recorded bool
@@ -113,8 +114,6 @@ func (u *Unit) origin(ctx context.Context, process ao.ID) (int64, error) {
 	}
 	cron, err := p.Cron()
 	switch {
-	case errors.Is(err, ao.ErrCronBlocks):
-		return 0, ao.Refuse(hopMonitor, ao.Unsupported, "%v", err)
 	case err != nil:
 		return 0, ao.Refuse(hopMonitor, ao.BadTags, "%v", err)
 	case len(cron) == 0:

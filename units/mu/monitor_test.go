@@ -186,6 +186,37 @@ func TestAskedWhenDue(t *testing.T) {
 	})
 }
 
+// TestAskedWhenTheLogMoves: of blocks the next slot tells, so that a computer is asked after each that is new, and not before.
+func TestAskedWhenTheLogMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t)
+		p, b := w.spawn("p", ao.Tag{Name: "Cron-Interval", Value: "5-blocks"}), w.spawn("b")
+		now := virtual()
+		u := w.started(func(c *Config) { c.Now = now })
+		w.monitor(u, p)
+		wantAsked := func(n int, pushed ...string) {
+			t.Helper()
+			time.Sleep(time.Hour)
+			if got := w.count("cron"); got != n {
+				t.Errorf("asked %d times, want %d", got, n)
+			}
+			if got := w.texts(b); !slices.Equal(got, pushed) {
+				t.Errorf("pushed %q, want %q", got, pushed)
+			}
+		}
+		wantAsked(1)
+		if _, err := u.Push(t.Context(), w.message(p, "no block came")); err != nil {
+			t.Fatal(err)
+		}
+		wantAsked(2)
+		w.tick(p, 7300, 1, send(numbered(b, 1, "a block")))
+		if _, err := u.Push(t.Context(), w.message(p, "a block came")); err != nil {
+			t.Fatal(err)
+		}
+		wantAsked(3, "a block")
+	})
+}
+
 func get(t testing.TB, u *Unit, key string) []byte {
 	t.Helper()
 	raw, err := u.cfg.Store.Get(key)
@@ -211,7 +242,8 @@ func TestWhoMonitors(t *testing.T) {
 		monitored int     // afterwards
 	}{
 		{"one that never ticks", true, "x", still, ao.BadTags, 0},
-		{"one that ticks in blocks", true, "x", blocks, ao.Unsupported, 0},
+		{"one that ticks in blocks", true, "x", blocks, "", 1},
+		{"its end", false, "x", blocks, "", 0},
 		{"one whose interval is none", true, "x", nonsense, ao.BadTags, 0},
 		{"nobody's", true, "x", unitstest.ID("none"), ao.UnknownProcess, 0},
 		{"by one", true, "one", p, "", 1},

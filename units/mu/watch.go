@@ -111,9 +111,14 @@ func (u *Unit) pushTicks(ctx context.Context, m *monitor) (next time.Time, err e
 	}
 	cursor, due := m.Cursor, u.due(cron, m.Origin, m.Cursor.Tick)
 	u.give(m)
+	head, err := u.headFor(ctx, m.process, cron)
+	if err != nil {
+		return next, err
+	}
 	now := u.cfg.Now()
-	if due.After(now) {
-		return due, nil
+	again := now.Add(u.cfg.CronEvery)
+	if due.After(now) && head == m.head {
+		return sooner(cron, due, again), nil
 	}
 	if u.isFull() {
 		return next, ao.Refuse(hopMonitor, ao.Busy, "%d pushes under way", u.cfg.MaxTasks)
@@ -125,6 +130,10 @@ func (u *Unit) pushTicks(ctx context.Context, m *monitor) (next time.Time, err e
 	page, err := door.Cron(ctx, m.process, cursor, watchPage)
 	if err != nil {
 		return next, err
+	}
+	if len(page) == 0 && head != m.head { // the log went on, and no block came
+		m.head = head
+		return again, nil
 	}
 	if len(page) == 0 {
 		return next, ao.Refuse(hopMonitor, ao.NotYet, "the computer knows no tick after %d", cursor.Timestamp)
@@ -146,12 +155,33 @@ func (u *Unit) pushTicks(ctx context.Context, m *monitor) (next time.Time, err e
 	if len(page) == watchPage {
 		return now, nil
 	}
-	return maxTime(u.due(cron, m.Origin, cursor.Tick), now.Add(u.cfg.CronEvery)), nil
+	m.head = head
+	return maxTime(sooner(cron, u.due(cron, m.Origin, cursor.Tick), again), again), nil
+}
+
+// headFor is the head of the log of a process that blocks wake, 0 of any other: the next slot alone can tell of a block.
+func (u *Unit) headFor(ctx context.Context, process ao.ID, cron ao.Cron) (ao.Slot, error) {
+	if !cron.InBlocks() {
+		return 0, nil
+	}
+	log, err := u.cfg.Directory.Log(ctx, process)
+	if err != nil {
+		return 0, err
+	}
+	return log.Next(ctx, process)
+}
+
+// sooner is when to look again: blocks may come before what is due.
+func sooner(cron ao.Cron, due, again time.Time) time.Time {
+	if cron.InBlocks() && again.Before(due) {
+		return again
+	}
+	return due
 }
 
 // due is when the tick after a place can be told: a computer waits for it to be sure.
 func (u *Unit) due(cron ao.Cron, origin int64, after ao.Tick) time.Time {
-	t, ok := cron.Next(origin, after)
+	t, ok := cron.Next(origin, ao.Heights{}, after)
 	if !ok {
 		return u.cfg.Now().Add(watchMax)
 	}

@@ -30,7 +30,6 @@ func sentinels() []mapped {
 		{ao.ErrType, ao.WrongType},
 		{ao.ErrTags, ao.BadTags},
 		{ao.ErrTarget, ao.NoTarget},
-		{ao.ErrCronBlocks, ao.Unsupported},
 		{ao.ErrTooLarge, ao.TooLarge},
 		{ao.ErrResponse, ao.BadResult},
 		{ao.ErrDraft, ao.BadDraft},

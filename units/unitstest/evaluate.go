@@ -138,12 +138,16 @@ func (c *Echo) Cron(ctx context.Context, process ao.ID, from units.CronCursor, l
 	origin := last.Timestamp
 	for _, e := range log {
 		f := e.Assignment.Fields()
-		tick, ok := cron.Next(origin, ao.AfterSlot(last.Timestamp))
-		for ; ok && tick.Timestamp <= f.Timestamp && len(out) < limit; tick, ok = cron.Next(origin, tick) {
+		blocks := ao.Heights{Origin: log[0].Assignment.Fields().BlockHeight, From: last.BlockHeight, To: f.BlockHeight, At: f.Timestamp}
+		tick, ok := cron.Next(origin, blocks, ao.AfterSlot(last.Timestamp))
+		for ; ok && tick.Timestamp <= f.Timestamp && len(out) < limit; tick, ok = cron.Next(origin, blocks, tick) {
 			if tick.Compare(from.Tick) > 0 {
-				every := cron[tick.Interval].Text
+				v, height := cron[tick.Interval], last.BlockHeight
+				if v.Blocks > 0 {
+					height = blocks.Of(tick)
+				}
 				out = append(out, units.CronResult{
-					Cursor: units.CronCursor{Tick: tick, Slot: last.Nonce}, Every: every, Height: last.BlockHeight, Result: echo([]byte(every)),
+					Cursor: units.CronCursor{Tick: tick, Slot: last.Nonce}, Every: v.Text, Height: height, Result: echo([]byte(v.Text)),
 				})
 			}
 		}
