@@ -30,7 +30,7 @@ type monitor struct {
 
 	process ao.ID
 	turn    chan struct{}
-	head    ao.Slot // of the log when a computer was last asked, if blocks wake the process; of whoever is busy with it
+	head    ao.Slot // of the log when a computer was last asked, if blocks wake the process; only who is busy with it looks
 
 	// Under the unit's lock.
 	recorded bool

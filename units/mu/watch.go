@@ -96,8 +96,8 @@ func (u *Unit) look(ctx context.Context, m *monitor) {
 
 // pushTicks pushes what the next ticks of a process brought forth, and says when more may be due. The place among the ticks
 // moves in the write that holds their tasks: a crash repeats both or neither.
-func (u *Unit) pushTicks(ctx context.Context, m *monitor) (next time.Time, err error) {
-	p, err := u.cfg.Directory.Process(ctx, m.process)
+func (u *Unit) pushTicks(ctx context.Context, watched *monitor) (next time.Time, err error) {
+	p, err := u.cfg.Directory.Process(ctx, watched.process)
 	if err != nil {
 		return next, err
 	}
@@ -105,7 +105,7 @@ func (u *Unit) pushTicks(ctx context.Context, m *monitor) (next time.Time, err e
 	if err != nil {
 		return next, err
 	}
-	m, err = u.take(ctx, m.process, false)
+	m, err := u.take(ctx, watched.process, false) // another one, if it was ended and begun anew
 	if err != nil || m == nil { // it has ended
 		return next, err
 	}
@@ -117,7 +117,7 @@ func (u *Unit) pushTicks(ctx context.Context, m *monitor) (next time.Time, err e
 	}
 	now := u.cfg.Now()
 	again := now.Add(u.cfg.CronEvery)
-	if due.After(now) && head == m.head {
+	if due.After(now) && head == watched.head {
 		return sooner(cron, due, again), nil
 	}
 	if u.isFull() {
@@ -131,8 +131,8 @@ func (u *Unit) pushTicks(ctx context.Context, m *monitor) (next time.Time, err e
 	if err != nil {
 		return next, err
 	}
-	if len(page) == 0 && head != m.head { // the log went on, and no block came
-		m.head = head
+	if len(page) == 0 && head != watched.head { // the log went on, and no block came
+		watched.head = head
 		return again, nil
 	}
 	if len(page) == 0 {
@@ -155,7 +155,7 @@ func (u *Unit) pushTicks(ctx context.Context, m *monitor) (next time.Time, err e
 	if len(page) == watchPage {
 		return now, nil
 	}
-	m.head = head
+	watched.head = head
 	return maxTime(sooner(cron, u.due(cron, m.Origin, cursor.Tick), again), again), nil
 }
 
