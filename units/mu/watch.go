@@ -106,7 +106,7 @@ func (u *Unit) pushTicks(ctx context.Context, watched *monitor) (next time.Time,
 		return next, err
 	}
 	m, err := u.take(ctx, watched.process, false) // another one, if it was ended and begun anew
-	if err != nil || m == nil { // it has ended
+	if err != nil || m == nil {                   // it has ended
 		return next, err
 	}
 	cursor, due := m.Cursor, u.due(cron, m.Origin, m.Cursor.Tick)
