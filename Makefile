@@ -30,7 +30,7 @@ race: ## Run the tests under the race detector, and those of the wasm host and o
 	go test $(LINK) -vet=off -timeout $(TIMEOUT) ./wasmvm ./simnet
 
 sim: ## Play the market's stories with HOSTS=200 peers in virtual time.
-	go test $(LINK) -count=1 -timeout 30m -run '^Test(Market|Forgers|Bait)' -v ./simnet -hosts $(HOSTS)
+	go test $(LINK) -count=1 -timeout 60m -run '^Test(Market|Forgers|Bait)' -v ./simnet -hosts $(HOSTS)
 
 e2e: ## Run the tests with real processes and stock clients (node and npm are needed); ARLOCAL=1 builds npm arlocal first.
 	go test $(LINK) -tags e2e -vet=off -count=1 -timeout 15m -skip '^Test(Crash|Soak)$$' ./internal/e2e/...
