@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -27,7 +28,16 @@ import (
 	"github.com/aopeer/aopeer/units/remote"
 )
 
+// procsPerCore is how many of Go's processors there are for each real one.
+const procsPerCore = 4
+
 func main() {
+	// A module calls its host hundreds of times in an evaluation, and whoever comes back from C waits for one of Go's
+	// processors if the runtime has given its own away. With some to spare it does not: two processes evaluated at once
+	// come to 1.8 times the slots of one on two cores instead of 1.3, and the p99 beside many dry-runs is a third.
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(procsPerCore * runtime.GOMAXPROCS(0))
+	}
 	ctx, stop := signalled(context.Background())
 	defer stop()
 	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))

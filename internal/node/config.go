@@ -269,7 +269,7 @@ func (c Config) relay() p2p.Relay {
 // workers is the number of processes evaluated at one moment.
 func (c ComputeConfig) workers() int {
 	if c.Workers == 0 {
-		return runtime.GOMAXPROCS(0)
+		return min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) // of Go's processors there may be more than real ones
 	}
 	return c.Workers
 }

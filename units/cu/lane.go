@@ -21,6 +21,8 @@ const (
 	heavyPace = 100 * time.Millisecond
 	// provenAfter is how many entries tell what a process is: the spawn says nothing about what comes after it.
 	provenAfter = 2
+	// maxForgets is after how many quick entries nothing of a slow one is left.
+	maxForgets = 1000
 	// wary is how long after a slow entry those whom nobody knows do not count as light: the next one of a crowd of heavy
 	// processes must not need to hold the last place to be known.
 	wary = time.Minute
@@ -44,10 +46,13 @@ func (p *worker) class() class {
 	return unproven
 }
 
-// notePace takes down how long the n entries just evaluated took, at most. Slowness is forgotten slowly, so that quick
-// entries in between do not pay for the next slow one.
+// notePace takes down how long the n entries just evaluated took, at most. Slowness is forgotten slowly, by half in some
+// twenty entries, so that quick entries in between do not pay for the next slow one.
 func (p *worker) notePace(n int, slowest time.Duration) {
-	p.pace = max(slowest, p.pace-p.pace/8)
+	for range min(n, maxForgets) {
+		p.pace -= p.pace / 32
+	}
+	p.pace = max(slowest, p.pace)
 	p.tried += n
 	if slowest <= heavyPace {
 		return
