@@ -7,7 +7,7 @@
 // It never believes a gateway: an index answer is a hint of what to fetch, and bytes that do not verify are ErrCorrupt.
 // goar builds, chunks and signs transactions; it never sees bytes from the network and never opens a connection.
 //
-// Start at Archive, then client.go (reading), bundler.go (writing) and tx.go (the base-layer transaction).
+// Start at Archive, then client.go (reading) and bundler.go (writing); the base-layer transaction is in l1.
 package arweave
 
 import (
@@ -15,6 +15,7 @@ import (
 	"errors"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // Errors that callers tell apart. Everything else is a local or transport failure that may pass.
@@ -32,8 +33,6 @@ var (
 	ErrTooLarge = errors.New("too large")
 	// ErrWallet says that a wallet file is unreadable, unsafe or not an RSA-4096 Arweave key.
 	ErrWallet = errors.New("unusable arweave wallet")
-	// ErrTx says that a base-layer transaction is malformed or does not verify.
-	ErrTx = errors.New("invalid arweave transaction")
 	// ErrNoBundler says that this Archive only reads.
 	ErrNoBundler = errors.New("this archive cannot write: no wallet is configured")
 )
@@ -52,7 +51,7 @@ type Archive interface {
 
 	// Tx returns a base-layer transaction and its data, whose ID, signature and data root have been verified here. Its
 	// errors are Get's, and ErrTooLarge.
-	Tx(ctx context.Context, id ans104.ID) (*Tx, error)
+	Tx(ctx context.Context, id ans104.ID) (*l1.Tx, error)
 
 	// Query asks the index. Its answer is never believed: it may lack items, list false ones, or mislabel them; callers
 	// Get and judge what they rely on. Pages follow each other by the last Cursor of the previous one.

@@ -11,10 +11,12 @@ import (
 	"strings"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 const (
 	blockHashSize  = 48
+	hashSize       = 32 // of all other hashes
 	maxHeight      = 1 << 40
 	maxBlockTxs    = 10_000
 	maxUnixSeconds = 1 << 40
@@ -92,7 +94,7 @@ func parseBlock(raw []byte, height uint64) (Block, error) {
 }
 
 func isBlockHash(s string) bool {
-	b, err := decode64(s)
+	b, err := l1.Decode64(s)
 	return err == nil && len(b) == blockHashSize
 }
 
@@ -177,7 +179,7 @@ func (c *Client) anchor(ctx context.Context) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		anchor, err := decode64(strings.TrimSpace(string(body)))
+		anchor, err := l1.Decode64(strings.TrimSpace(string(body)))
 		if err != nil || (len(anchor) != blockHashSize && len(anchor) != hashSize) {
 			return nil, fmt.Errorf("%w: anchor malformed", ErrCorrupt)
 		}
@@ -196,7 +198,7 @@ func (c *Client) price(ctx context.Context, size int, target string) (*big.Int, 
 		if err != nil {
 			return nil, err
 		}
-		fee, err := ParseWinston(strings.TrimSpace(string(body)))
+		fee, err := l1.ParseWinston(strings.TrimSpace(string(body)))
 		if err != nil {
 			return nil, fmt.Errorf("%w: price: %w", ErrCorrupt, err)
 		}

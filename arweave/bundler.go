@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -67,7 +68,7 @@ func (c *BundlerConfig) Validate() error {
 		return errors.New("check arweave bundler: negative limit")
 	}
 	if c.MaxFee != "" {
-		if _, err := ParseWinston(c.MaxFee); err != nil {
+		if _, err := l1.ParseWinston(c.MaxFee); err != nil {
 			return fmt.Errorf("check arweave bundler: MaxFee: %w", err)
 		}
 	}
@@ -115,7 +116,7 @@ func NewBundler(cfg BundlerConfig) (*Bundler, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	maxFee, err := ParseWinston(orDefault(cfg.MaxFee, defaultMaxFee))
+	maxFee, err := l1.ParseWinston(orDefault(cfg.MaxFee, defaultMaxFee))
 	if err != nil {
 		return nil, err
 	}

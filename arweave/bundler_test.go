@@ -19,6 +19,7 @@ import (
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/arweave/devnet"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -253,7 +254,7 @@ func TestRestartPostsTheSameTransaction(t *testing.T) {
 	s.between(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && r.URL.Path == "/tx" {
 			body, _ := io.ReadAll(r.Body)
-			tx, err := arweave.ParseTx(body)
+			tx, err := l1.ParseJSON(body)
 			lock.Lock()
 			if err == nil {
 				posted[tx.ID.String()]++

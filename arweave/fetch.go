@@ -1,24 +1,24 @@
 package arweave
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // Tx fetches a base-layer transaction with its data and verifies both; see Archive.
-func (c *Client) Tx(ctx context.Context, id ans104.ID) (*Tx, error) {
-	tx, err := anyGateway(ctx, c, func(ctx context.Context, g *gateway) (*Tx, error) { return c.txFrom(ctx, g, id) })
+func (c *Client) Tx(ctx context.Context, id ans104.ID) (*l1.Tx, error) {
+	tx, err := anyGateway(ctx, c, func(ctx context.Context, g *gateway) (*l1.Tx, error) { return c.txFrom(ctx, g, id) })
 	if err != nil {
 		return nil, fmt.Errorf("get transaction %s: %w", id, err)
 	}
 	return tx, nil
 }
 
-func (c *Client) txFrom(ctx context.Context, g *gateway, id ans104.ID) (*Tx, error) {
+func (c *Client) txFrom(ctx context.Context, g *gateway, id ans104.ID) (*l1.Tx, error) {
 	tx, err := c.headOf(ctx, g, id)
 	if err != nil {
 		return nil, err
@@ -32,20 +32,22 @@ func (c *Client) txFrom(ctx context.Context, g *gateway, id ans104.ID) (*Tx, err
 	if tx.Data, err = c.dataOf(ctx, g, id); err != nil {
 		return nil, err
 	}
-	root, err := DataRoot(tx.Data)
-	if err != nil || uint64(len(tx.Data)) != tx.DataSize || !bytes.Equal(root, tx.DataRoot) {
-		return nil, fmt.Errorf("%w: not the data of the transaction", ErrCorrupt)
+	if err := tx.VerifyData(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return tx, nil
 }
 
 // headOf is the transaction as its node spells it, verified; its data may be missing.
-func (c *Client) headOf(ctx context.Context, g *gateway, id ans104.ID) (*Tx, error) {
+func (c *Client) headOf(ctx context.Context, g *gateway, id ans104.ID) (*l1.Tx, error) {
 	body, err := c.get(ctx, g, "/tx/"+id.String(), maxAnswer)
 	if err != nil {
 		return nil, err
 	}
-	tx, err := ParseTx(body)
+	tx, err := l1.ParseJSON(body)
+	if errors.Is(err, l1.ErrFormat) { // no fault of the gateway's
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
@@ -68,7 +70,7 @@ func (c *Client) dataOf(ctx context.Context, g *gateway, id ans104.ID) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	if data, err = decode64(string(text)); err != nil {
+	if data, err = l1.Decode64(string(text)); err != nil {
 		return nil, fmt.Errorf("%w: the data is not base64url", ErrCorrupt)
 	}
 	return data, nil

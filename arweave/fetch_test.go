@@ -10,6 +10,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // TestTxWithItsData: a transaction is what its ID, its signature and its data root say, however a gateway gives the data.
@@ -39,7 +40,7 @@ func TestTxWithItsData(t *testing.T) {
 	s.mine(1)
 	for name, id := range ids {
 		for way, archive := range map[string]interface {
-			Tx(context.Context, ans104.ID) (*arweave.Tx, error)
+			Tx(context.Context, ans104.ID) (*l1.Tx, error)
 		}{"over HTTP": client, "directly": s.devnet} {
 			tx, err := archive.Tx(ctx, id)
 			if err != nil {

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
 // flight is a signed transaction on its way. Its bytes are durable before they are posted for the first time, so that a
 // restart posts the same transaction again and never a second one.
 type flight struct {
-	tx     *Tx // without data
+	tx     *l1.Tx // without data
 	record flightRecord
 	busy   bool // somebody is posting or looking at it; guarded by Bundler.lock
 	pause  pause
@@ -58,7 +59,7 @@ func (b *Bundler) loadFlights(used map[string]bool) (map[ans104.ID]*flight, erro
 			if err := json.Unmarshal(p.Value, &f.record); err != nil {
 				return nil, storeError("decode "+p.Key, err)
 			}
-			if f.tx, err = ParseTx(f.record.Tx); err != nil {
+			if f.tx, err = l1.ParseJSON(f.record.Tx); err != nil {
 				return nil, storeError("decode "+p.Key, err)
 			}
 			f.posted.Store(f.record.Posted != 0)
@@ -110,7 +111,7 @@ func (b *Bundler) PostTx(ctx context.Context, draft TxDraft) (ans104.ID, error) 
 }
 
 // sign prices and signs a draft, within the fee limit. It also says at which height, never below the anchor's.
-func (b *Bundler) sign(ctx context.Context, draft TxDraft) (*Tx, uint64, error) {
+func (b *Bundler) sign(ctx context.Context, draft TxDraft) (*l1.Tx, uint64, error) {
 	anchor, err := b.cfg.Client.anchor(ctx)
 	if err != nil {
 		return nil, 0, fmt.Errorf("get anchor: %w", err)
@@ -131,7 +132,7 @@ func (b *Bundler) sign(ctx context.Context, draft TxDraft) (*Tx, uint64, error) 
 }
 
 // keep makes a signed transaction durable, together with the rest of batch, and registers it as busy.
-func (b *Bundler) keep(tx *Tx, batch *store.Batch, record flightRecord) (*flight, error) {
+func (b *Bundler) keep(tx *l1.Tx, batch *store.Batch, record flightRecord) (*flight, error) {
 	f := &flight{tx: tx.Bare(), busy: true, record: record, unseen: true}
 	raw, err := json.Marshal(f.tx)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"math"
 	"math/big"
 	"strings"
+
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // Funds is what a wallet can still settle, in winston.
@@ -58,7 +60,7 @@ func (c *Client) Balance(ctx context.Context, address string) (*big.Int, error) 
 		if err != nil {
 			return nil, err
 		}
-		balance, err := ParseWinston(strings.TrimSpace(string(body)))
+		balance, err := l1.ParseWinston(strings.TrimSpace(string(body)))
 		if err != nil {
 			return nil, fmt.Errorf("%w: balance: %w", ErrCorrupt, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // Get fetches an item and verifies it. Three ways lead to its bytes, tried in this order: our own gateways give them as
@@ -116,7 +117,7 @@ func (c *Client) isBaseLayer(ctx context.Context, g *gateway, id ans104.ID) bool
 	if err != nil {
 		return false
 	}
-	tx, err := ParseTx(body)
+	tx, err := l1.ParseJSON(body)
 	return err == nil && tx.ID == id && tx.Bare().Verify() == nil
 }
 
@@ -149,15 +150,15 @@ func (c *Client) itemFromParts(ctx context.Context, g *gateway, id ans104.ID, no
 	if err := textTags(node.Tags); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	signature, err := decode64(node.Signature)
+	signature, err := l1.Decode64(node.Signature)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the index has no signature", ErrCorrupt)
 	}
-	owner, err := decode64(node.Owner.Key)
+	owner, err := l1.Decode64(node.Owner.Key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the index has no owner key", ErrCorrupt)
 	}
-	target, err := decode64(node.Recipient)
+	target, err := l1.Decode64(node.Recipient)
 	if err != nil || (len(target) != 0 && len(target) != hashSize) {
 		return nil, fmt.Errorf("%w: recipient malformed", ErrCorrupt)
 	}

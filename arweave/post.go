@@ -6,54 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
+
+	"github.com/aopeer/aopeer/arweave/l1"
 )
-
-// chunkJSON is a chunk on Arweave's HTTP interface.
-type chunkJSON struct {
-	DataRoot string `json:"data_root"`
-	DataSize string `json:"data_size"`
-	DataPath string `json:"data_path"`
-	Offset   string `json:"offset"`
-	Chunk    string `json:"chunk"`
-}
-
-// ParseChunk reads a posted chunk's JSON; Chunk.Verify says whether it is genuine.
-func ParseChunk(raw []byte) (*Chunk, error) {
-	var doc chunkJSON
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, fmt.Errorf("%w: chunk is not JSON: %w", ErrTx, err)
-	}
-	var c Chunk
-	var err error
-	for _, f := range []struct {
-		text string
-		into *[]byte
-	}{{doc.DataRoot, &c.Root}, {doc.DataPath, &c.Path}, {doc.Chunk, &c.Data}} {
-		if *f.into, err = decode64(f.text); err != nil {
-			return nil, fmt.Errorf("%w: chunk is not base64url", ErrTx)
-		}
-	}
-	if c.Size, err = parseDecimal(doc.DataSize); err != nil {
-		return nil, fmt.Errorf("%w: chunk data_size: %w", ErrTx, err)
-	}
-	if c.Offset, err = parseDecimal(doc.Offset); err != nil {
-		return nil, fmt.Errorf("%w: chunk offset: %w", ErrTx, err)
-	}
-	return &c, nil
-}
-
-// MarshalJSON spells the chunk as POST /chunk takes it.
-func (c *Chunk) MarshalJSON() ([]byte, error) {
-	return json.Marshal(chunkJSON{
-		DataRoot: encode64(c.Root), DataSize: strconv.FormatUint(c.Size, 10), DataPath: encode64(c.Path),
-		Offset: strconv.FormatUint(c.Offset, 10), Chunk: encode64(c.Data),
-	})
-}
 
 // postTx gives a transaction, and its data, to the first gateway that takes both, or with everywhere to all. It is safe
 // to repeat. Unless maybe, every gateway that was asked has refused it, so that nobody has it on our account.
-func (c *Client) postTx(ctx context.Context, tx *Tx, everywhere bool) (maybe bool, err error) {
+func (c *Client) postTx(ctx context.Context, tx *l1.Tx, everywhere bool) (maybe bool, err error) {
 	_, err = retry(ctx, c, func() (struct{}, error) {
 		failures := make([]error, 0, len(c.gateways))
 		for _, g := range c.inOrder() {
@@ -83,7 +42,7 @@ func (c *Client) postTx(ctx context.Context, tx *Tx, everywhere bool) (maybe boo
 	return maybe, nil
 }
 
-func (c *Client) postTxTo(ctx context.Context, g *gateway, tx *Tx) error {
+func (c *Client) postTxTo(ctx context.Context, g *gateway, tx *l1.Tx) error {
 	chunks, err := Chunks(tx.Data)
 	if err != nil {
 		return err
@@ -101,7 +60,7 @@ func (c *Client) postTxTo(ctx context.Context, g *gateway, tx *Tx) error {
 	return c.postChunks(ctx, g, chunks)
 }
 
-func (c *Client) postChunks(ctx context.Context, g *gateway, chunks []Chunk) error {
+func (c *Client) postChunks(ctx context.Context, g *gateway, chunks []l1.Chunk) error {
 	// One at a time: some gateways assemble by arrival.
 	for i := range chunks {
 		if err := c.postJSON(ctx, g, "/chunk", &chunks[i]); err != nil {

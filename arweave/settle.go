@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -18,7 +19,7 @@ const (
 	// anchorWindow is how many blocks after its anchor a transaction can be mined.
 	anchorWindow = 50
 	// maxChunkAnswer holds a chunk and its proof in base64url.
-	maxChunkAnswer = (MaxChunk+MaxDataPath)/3*4 + maxShortAnswer
+	maxChunkAnswer = (l1.MaxChunk+l1.MaxDataPath)/3*4 + maxShortAnswer
 )
 
 // advance takes one transaction one step on. Only a failing store is an error.
@@ -171,13 +172,13 @@ func (c *Client) minedAt(ctx context.Context, g *gateway, id ans104.ID, depth ui
 }
 
 // missingData says which chunks of a mined transaction a gateway does not have as they were posted.
-func (c *Client) missingData(ctx context.Context, g *gateway, tx *Tx, data []byte) ([]Chunk, error) {
+func (c *Client) missingData(ctx context.Context, g *gateway, tx *l1.Tx, data []byte) ([]l1.Chunk, error) {
 	chunks, err := Chunks(data)
 	if err != nil || len(chunks) == 0 {
 		return nil, err
 	}
 	start, err := c.weaveStart(ctx, g, tx)
-	var missing []Chunk
+	var missing []l1.Chunk
 	for i := 0; i < len(chunks) && err == nil; i++ {
 		if len(chunks[i].Data) == 0 {
 			continue
@@ -206,7 +207,7 @@ func (c *Client) missingData(ctx context.Context, g *gateway, tx *Tx, data []byt
 }
 
 // weaveStart is the position before a mined transaction's first byte.
-func (c *Client) weaveStart(ctx context.Context, g *gateway, tx *Tx) (uint64, error) {
+func (c *Client) weaveStart(ctx context.Context, g *gateway, tx *l1.Tx) (uint64, error) {
 	body, err := c.get(ctx, g, "/tx/"+tx.ID.String()+"/offset", maxShortAnswer)
 	if err != nil {
 		return 0, err
@@ -234,17 +235,19 @@ func (c *Client) hasChunk(ctx context.Context, g *gateway, at uint64, want []byt
 	if err != nil {
 		return false, err
 	}
-	var doc chunkJSON
+	var doc struct {
+		Chunk string `json:"chunk"`
+	}
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return false, nil
 	}
-	data, err := decode64(doc.Chunk)
+	data, err := l1.Decode64(doc.Chunk)
 	return err == nil && bytes.Equal(data, want), nil
 }
 
 // postMissing posts chunks again. Data of a single chunk goes with its transaction, which some gateways then take anew.
-func (c *Client) postMissing(ctx context.Context, g *gateway, tx *Tx, data []byte, missing []Chunk) error {
-	if uint64(len(data)) <= MaxChunk {
+func (c *Client) postMissing(ctx context.Context, g *gateway, tx *l1.Tx, data []byte, missing []l1.Chunk) error {
+	if uint64(len(data)) <= l1.MaxChunk {
 		whole := *tx
 		whole.Data = data
 		if err := c.postTxTo(ctx, g, &whole); err != nil && !errors.Is(err, ErrRejected) {

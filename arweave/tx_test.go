@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 func walletOf(t testing.TB) *Wallet {
@@ -27,97 +28,31 @@ func walletOf(t testing.TB) *Wallet {
 	return w
 }
 
-func signedTx(t testing.TB, data []byte) *Tx {
-	t.Helper()
-	draft := TxDraft{Tags: []ans104.Tag{{Name: "a", Value: "b"}}, Data: data}
-	tx, err := walletOf(t).SignTx(draft, make([]byte, 48), big.NewInt(1000))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tx
-}
-
-func TestTxSurvivesItsJSON(t *testing.T) {
-	tx := signedTx(t, []byte("data"))
-	raw, err := json.Marshal(tx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := ParseTx(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := again.Verify(); err != nil {
-		t.Fatal(err)
-	}
-	if again.ID != tx.ID || !bytes.Equal(again.Data, tx.Data) || again.OwnerAddress() != walletOf(t).Address() {
-		t.Fatal("changed on the way")
-	}
-}
-
-func TestEditedTxDoesNotVerify(t *testing.T) {
-	for name, edit := range map[string]func(*Tx){
-		"id":        func(tx *Tx) { tx.ID[0] ^= 1 },
-		"anchor":    func(tx *Tx) { tx.Anchor[0] ^= 1 },
-		"owner":     func(tx *Tx) { tx.Owner[100] ^= 1 },
-		"tag":       func(tx *Tx) { tx.Tags[0].Value = "c" },
-		"tag split": func(tx *Tx) { tx.Tags[0] = ans104.Tag{Name: "ab"} },
-		"target":    func(tx *Tx) { tx.Target = make([]byte, 32) },
-		"quantity":  func(tx *Tx) { tx.Quantity = big.NewInt(1) },
-		"data":      func(tx *Tx) { tx.Data = []byte("fake") },
-		"size":      func(tx *Tx) { tx.DataSize++ },
-		"root":      func(tx *Tx) { tx.DataRoot[0] ^= 1 },
-		"reward":    func(tx *Tx) { tx.Reward = big.NewInt(999) },
-		"signature": func(tx *Tx) { tx.Signature[5] ^= 1 },
-		"even key":  func(tx *Tx) { tx.Owner[511] &^= 1 },
-		"short key": func(tx *Tx) { tx.Owner = append([]byte{0}, tx.Owner[1:]...) },
-	} {
-		tx := signedTx(t, []byte("data"))
-		edit(tx)
-		if err := tx.Verify(); !errors.Is(err, ErrTx) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestParseTxRefuses(t *testing.T) {
-	raw, err := json.Marshal(signedTx(t, []byte("data")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, edit := range map[string]func(map[string]any){
-		"format":        func(m map[string]any) { m["format"] = 1 },
-		"short owner":   func(m map[string]any) { m["owner"] = "AQAB" },
-		"padding":       func(m map[string]any) { m["target"] = "AA==" },
-		"line break":    func(m map[string]any) { m["signature"] = m["signature"].(string) + "\n" },
-		"stray bits":    func(m map[string]any) { m["data"] = "AB" },
-		"negative":      func(m map[string]any) { m["quantity"] = "-1" },
-		"leading zero":  func(m map[string]any) { m["reward"] = "01" },
-		"huge":          func(m map[string]any) { m["reward"] = strings.Repeat("9", 31) },
-		"size overflow": func(m map[string]any) { m["data_size"] = "9999999999999999999" },
-		"no root":       func(m map[string]any) { m["data_root"] = "" },
-		"tags": func(m map[string]any) {
-			m["tags"] = []any{map[string]any{"name": strings.Repeat("A", 4000), "value": ""}}
-		},
-		"type": func(m map[string]any) { m["tags"] = 7 },
-	} {
-		var doc map[string]any
-		if err := json.Unmarshal(raw, &doc); err != nil {
-			t.Fatal(err)
-		}
-		edit(doc)
-		bad, err := json.Marshal(doc)
+// TestSignTx: what goar cuts and signs verifies, also where it gives the odd byte of the last two chunks to the second.
+func TestSignTx(t *testing.T) {
+	for _, size := range []int{0, 4, l1.MaxChunk + 6, l1.MaxChunk + 7, 2*l1.MaxChunk + 7} {
+		draft := TxDraft{Tags: []ans104.Tag{{Name: "a", Value: "b"}}, Data: bytes.Repeat([]byte("7"), size)}
+		tx, err := walletOf(t).SignTx(draft, make([]byte, 48), big.NewInt(1000))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%d bytes: %v", size, err)
 		}
-		if _, err := ParseTx(bad); !errors.Is(err, ErrTx) {
+		if err := tx.Verify(); err != nil || tx.OwnerAddress() != walletOf(t).Address() || tx.DataSize != uint64(size) {
+			t.Errorf("%d bytes: signed by %s: %v", size, tx.OwnerAddress(), err)
+		}
+	}
+	for name, draft := range map[string]TxDraft{
+		"target":   {Target: "x"},
+		"quantity": {Quantity: "-1"},
+		"tags":     {Tags: []ans104.Tag{{Name: strings.Repeat("A", l1.MaxTagBytes+1)}}},
+	} {
+		if _, err := walletOf(t).SignTx(draft, nil, big.NewInt(1)); !errors.Is(err, l1.ErrTx) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestChunksProveTheirPlace(t *testing.T) {
-	for _, size := range []int{1, 1000, MaxChunk, MaxChunk + 1, 2 * MaxChunk, 3*MaxChunk + 7} {
+	for _, size := range []int{1, 1000, l1.MaxChunk, l1.MaxChunk + 1, 2 * l1.MaxChunk, 3*l1.MaxChunk + 7} {
 		data := bytes.Repeat([]byte("0123456789abcdef!"), size/17+1)[:size]
 		chunks, err := Chunks(data)
 		if err != nil {
@@ -129,7 +64,7 @@ func TestChunksProveTheirPlace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := ParseChunk(raw)
+			c, err := l1.ParseChunk(raw)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,19 +73,19 @@ func TestChunksProveTheirPlace(t *testing.T) {
 				t.Fatalf("size %d chunk %d: starts at %d, %v", size, i, start, err)
 			}
 			joined = append(joined, c.Data...)
-			for name, edit := range map[string]func(*Chunk){
-				"data":   func(c *Chunk) { c.Data = append([]byte{c.Data[0] ^ 1}, c.Data[1:]...) },
-				"longer": func(c *Chunk) { c.Data = append(bytes.Clone(c.Data), 0) },
-				"size":   func(c *Chunk) { c.Size = c.Offset }, // a larger one is not refuted by a chunk that is not the last
-				"offset": func(c *Chunk) { c.Offset += MaxChunk },
-				"path":   func(c *Chunk) { c.Path[len(c.Path)-1] ^= 1 },
-				"cut":    func(c *Chunk) { c.Path = c.Path[:len(c.Path)-1] },
-				"root":   func(c *Chunk) { c.Root[3] ^= 1 },
-				"empty":  func(c *Chunk) { c.Path = nil },
+			for name, edit := range map[string]func(*l1.Chunk){
+				"data":   func(c *l1.Chunk) { c.Data = append([]byte{c.Data[0] ^ 1}, c.Data[1:]...) },
+				"longer": func(c *l1.Chunk) { c.Data = append(bytes.Clone(c.Data), 0) },
+				"size":   func(c *l1.Chunk) { c.Size = c.Offset }, // a larger one is not refuted by a chunk that is not the last
+				"offset": func(c *l1.Chunk) { c.Offset += l1.MaxChunk },
+				"path":   func(c *l1.Chunk) { c.Path[len(c.Path)-1] ^= 1 },
+				"cut":    func(c *l1.Chunk) { c.Path = c.Path[:len(c.Path)-1] },
+				"root":   func(c *l1.Chunk) { c.Root[3] ^= 1 },
+				"empty":  func(c *l1.Chunk) { c.Path = nil },
 			} {
-				bad := &Chunk{Root: bytes.Clone(c.Root), Size: c.Size, Offset: c.Offset, Path: bytes.Clone(c.Path), Data: c.Data}
+				bad := &l1.Chunk{Root: bytes.Clone(c.Root), Size: c.Size, Offset: c.Offset, Path: bytes.Clone(c.Path), Data: c.Data}
 				edit(bad)
-				if _, err := bad.Verify(); !errors.Is(err, ErrTx) {
+				if _, err := bad.Verify(); !errors.Is(err, l1.ErrTx) {
 					t.Errorf("size %d chunk %d, %s: %v", size, i, name, err)
 				}
 			}
@@ -221,35 +156,8 @@ func TestParseWalletRefuses(t *testing.T) {
 	}
 }
 
-func FuzzParseTx(f *testing.F) {
-	raw, err := json.Marshal(signedTx(f, []byte("data")))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(raw)
-	f.Add([]byte(`{"format":2,"tags":[{"name":"","value":""}]}`))
-	f.Add([]byte(`[]`))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		tx, err := ParseTx(raw)
-		if err != nil {
-			return
-		}
-		again, err := json.Marshal(tx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		same, err := ParseTx(again)
-		if err != nil || same.ID != tx.ID || same.signedMessage() != tx.signedMessage() {
-			t.Fatalf("does not survive its own JSON: %v", err)
-		}
-		if tx.Verify() == nil && same.Verify() != nil {
-			t.Fatal("verifies only once")
-		}
-	})
-}
-
 func FuzzParseChunk(f *testing.F) {
-	chunks, err := Chunks(make([]byte, MaxChunk+5))
+	chunks, err := Chunks(make([]byte, l1.MaxChunk+5))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -261,7 +169,7 @@ func FuzzParseChunk(f *testing.F) {
 	f.Add(raw)
 	f.Add([]byte(`{"data_root":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","data_size":"5","data_path":"AA","offset":"4","chunk":"AA"}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		c, err := ParseChunk(raw)
+		c, err := l1.ParseChunk(raw)
 		if err != nil {
 			return
 		}
@@ -314,13 +222,4 @@ func FuzzParseBlock(f *testing.F) {
 			t.Fatalf("%+v", b)
 		}
 	})
-}
-
-func BenchmarkTxVerify(b *testing.B) {
-	tx := signedTx(b, nil)
-	for b.Loop() {
-		if err := tx.Verify(); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"github.com/everFinance/goar/types"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 const (
@@ -100,7 +100,7 @@ func ParseWallet(raw []byte) (*Wallet, error) {
 	}
 	numbers := make([]*big.Int, 4)
 	for i, text := range []string{doc.N, doc.D, doc.P, doc.Q} {
-		b, err := decode64(text)
+		b, err := l1.Decode64(text)
 		if err != nil || len(b) == 0 || len(b) > walletBits/8 {
 			return nil, fmt.Errorf("%w: field %s is missing or not base64url", ErrWallet, []string{"n", "d", "p", "q"}[i])
 		}
@@ -132,7 +132,7 @@ func newWallet(key *rsa.PrivateKey) (*Wallet, error) {
 	}
 	owner := key.N.Bytes()
 	sum := sha256.Sum256(owner)
-	return &Wallet{key: key, signer: signer, address: encode64(sum[:]), owner: encode64(owner)}, nil
+	return &Wallet{key: key, signer: signer, address: l1.Encode64(sum[:]), owner: l1.Encode64(owner)}, nil
 }
 
 // Save writes the wallet as a JWK that only the user can read. It never replaces a file: a lost key is lost money.
@@ -168,7 +168,7 @@ func (w *Wallet) Save(path string) error {
 // MarshalJWK encodes the private key, with all the fields that the JavaScript tools ask for.
 func (w *Wallet) MarshalJWK() ([]byte, error) {
 	k := w.key
-	number := func(n *big.Int) string { return encode64(n.Bytes()) }
+	number := func(n *big.Int) string { return l1.Encode64(n.Bytes()) }
 	raw, err := json.Marshal(jwk{
 		Kty: "RSA", E: number(big.NewInt(int64(k.E))), N: w.owner, D: number(k.D), P: number(k.Primes[0]), Q: number(k.Primes[1]),
 		DP: number(k.Precomputed.Dp), DQ: number(k.Precomputed.Dq), QI: number(k.Precomputed.Qinv),
@@ -193,20 +193,4 @@ func (w *Wallet) signTx(tx *types.Transaction) error {
 		return fmt.Errorf("sign transaction: %w", err)
 	}
 	return nil
-}
-
-func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// decode64 reads canonical base64url: no padding, no line breaks, no stray bits at the end, so that one value has one
-// spelling.
-func decode64(s string) ([]byte, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil {
-		return nil, err
-	}
-	// The decoder skips line breaks.
-	if base64.RawURLEncoding.EncodedLen(len(b)) != len(s) {
-		return nil, base64.CorruptInputError(len(b))
-	}
-	return b, nil
 }

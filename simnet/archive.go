@@ -10,6 +10,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 const (
@@ -98,7 +99,7 @@ func (a *archive) Block(_ context.Context, height uint64) (arweave.Block, error)
 func blockHash(height uint64) string { return "block-" + strconv.FormatUint(height, 10) }
 
 // Tx implements arweave.Archive: there are none but bundles, which nobody looks at.
-func (a *archive) Tx(_ context.Context, id ans104.ID) (*arweave.Tx, error) {
+func (a *archive) Tx(_ context.Context, id ans104.ID) (*l1.Tx, error) {
 	return nil, fmt.Errorf("get transaction %s: %w", id, arweave.ErrNotFound)
 }
 

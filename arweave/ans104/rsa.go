@@ -27,6 +27,18 @@ func checkModulus(owner []byte) error {
 	return nil
 }
 
+// VerifyArweave checks the signature of an Arweave wallet over a message that is no item's: the deep hash of a transaction.
+// Errors: ErrKey, ErrSignature, ErrMalleable.
+func VerifyArweave(owner, message, signature []byte) error {
+	if err := checkOwner(Arweave, owner); err != nil {
+		return err
+	}
+	if len(signature) != rsaLen {
+		return ErrSignature
+	}
+	return verifyRSA(owner, message, signature)
+}
+
 // verifyRSA checks RSASSA-PSS with SHA-256 and MGF1 with SHA-256, whatever the length of the salt. All
 // inputs are public, so it may take the time they need: several times less than crypto/rsa takes.
 func verifyRSA(owner, message, signature []byte) error {

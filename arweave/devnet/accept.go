@@ -11,6 +11,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -89,7 +90,7 @@ func (d *Devnet) queuedItem(value []byte) (*ans104.Item, string, error) {
 }
 
 // acceptTx checks a transaction as a node would and keeps it, with its data if that is inline. errKnown when repeated.
-func (d *Devnet) acceptTx(tx *arweave.Tx) error {
+func (d *Devnet) acceptTx(tx *l1.Tx) error {
 	if err := tx.Verify(); err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func (d *Devnet) isAnchor(anchor []byte) bool {
 }
 
 // pay moves reward and quantity; it returns the balances that change.
-func (d *Devnet) pay(tx *arweave.Tx, batch *store.Batch) (map[string]*big.Int, error) {
+func (d *Devnet) pay(tx *l1.Tx, batch *store.Batch) (map[string]*big.Int, error) {
 	from := tx.OwnerAddress()
 	cost := new(big.Int).Add(tx.Reward, tx.Quantity)
 	rest := new(big.Int).Sub(d.Balance(from), cost)

@@ -9,8 +9,8 @@ import (
 	"math/big"
 	"time"
 
-	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -61,12 +61,12 @@ type block struct {
 
 // txState is an accepted transaction.
 type txState struct {
-	tx       *arweave.Tx // without data
-	seq      uint64      // order of acceptance
-	complete bool        // its data is here
-	own      bool        // the bundle of items that were Put here
-	block    *block      // nil while pending
-	end      uint64      // position of its last byte in the weave, counted from 1; 0 while pending
+	tx       *l1.Tx // without data
+	seq      uint64 // order of acceptance
+	complete bool   // its data is here
+	own      bool   // the bundle of items that were Put here
+	block    *block // nil while pending
+	end      uint64 // position of its last byte in the weave, counted from 1; 0 while pending
 }
 
 // txRecord is a transaction as it is kept.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -25,7 +26,7 @@ type chunkSet struct {
 }
 
 // acceptChunk keeps a proven chunk, and the whole data once the last one is there.
-func (d *Devnet) acceptChunk(c *arweave.Chunk) error {
+func (d *Devnet) acceptChunk(c *l1.Chunk) error {
 	start, err := c.Verify()
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func chunkName(root string, start uint64) string {
 }
 
 // chunkAt returns the chunk that holds a position of the weave, counted from 1, and its proof.
-func (d *Devnet) chunkAt(offset uint64) (*arweave.Chunk, error) {
+func (d *Devnet) chunkAt(offset uint64) (*l1.Chunk, error) {
 	d.lock.RLock()
 	var tx *txState
 	for _, t := range d.txs {

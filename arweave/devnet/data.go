@@ -15,6 +15,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // entryOf finds what a path names.
@@ -159,7 +160,7 @@ func (d *Devnet) serveTx(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	tx := *t.tx
-	if t.complete && tx.DataSize > 0 && tx.DataSize <= arweave.MaxChunk {
+	if t.complete && tx.DataSize > 0 && tx.DataSize <= l1.MaxChunk {
 		if tx.Data, err = d.readFile(dataFiles+hexID(tx.ID), 0, -1); err != nil {
 			refuse(w, err)
 			return

@@ -24,6 +24,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -219,7 +220,7 @@ func (d *Devnet) Get(ctx context.Context, id ans104.ID) (*ans104.Item, error) {
 }
 
 // Tx returns a mined transaction with its data, and verifies it.
-func (d *Devnet) Tx(ctx context.Context, id ans104.ID) (*arweave.Tx, error) {
+func (d *Devnet) Tx(ctx context.Context, id ans104.ID) (*l1.Tx, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -448,11 +449,11 @@ func TestRoutes(t *testing.T) {
 	expect("/block/height/1", 200, tx.String())
 	expect("/block/height/2", 200, `"timestamp":1700000100`)
 	expect("/block/height/3", 404, "")
-	expect("/block/hash/"+encode64(d.anchor()), 200, `"height":2`)
+	expect("/block/hash/"+l1.Encode64(d.anchor()), 200, `"height":2`)
 	expect("/block/current", 200, `"height":2`)
 	expect("/height", 200, "2")
 	expect("/info", 200, `"height":2`)
-	expect("/tx_anchor", 200, encode64(d.anchor()))
+	expect("/tx_anchor", 200, l1.Encode64(d.anchor()))
 	expect("/price/1000", 200, "2000")
 	expect("/price/1000/"+d.Wallet().Address(), 200, "2000")
 	expect("/price/x", 400, "")

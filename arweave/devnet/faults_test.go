@@ -15,6 +15,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -36,7 +37,7 @@ func setFaults(t testing.TB, d *Devnet, f Faults) {
 	}
 }
 
-func signed(t testing.TB, d *Devnet, w *arweave.Wallet, draft arweave.TxDraft) *arweave.Tx {
+func signed(t testing.TB, d *Devnet, w *arweave.Wallet, draft arweave.TxDraft) *l1.Tx {
 	t.Helper()
 	tx, err := w.SignTx(draft, d.anchor(), d.price(uint64(len(draft.Data))))
 	if err != nil {
@@ -45,7 +46,7 @@ func signed(t testing.TB, d *Devnet, w *arweave.Wallet, draft arweave.TxDraft) *
 	return tx
 }
 
-func postTx(t testing.TB, d *Devnet, tx *arweave.Tx) int {
+func postTx(t testing.TB, d *Devnet, tx *l1.Tx) int {
 	t.Helper()
 	raw, err := json.Marshal(tx)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // tagFilter asks for a tag with one of the values, or, negated, for the lack of it.
@@ -57,7 +58,7 @@ func (p place) before(q place) bool {
 }
 
 func (p place) cursor() string {
-	return encode64(fmt.Appendf(nil, "%d %d", p.height, p.seq))
+	return l1.Encode64(fmt.Appendf(nil, "%d %d", p.height, p.seq))
 }
 
 func (f *filter) setAfter(cursor string) error {
@@ -202,11 +203,11 @@ func (f *filter) matches(e *entry) bool {
 	}
 	if len(f.owners) > 0 && !slices.Contains(f.owners, e.address()) {
 		sum := sha256.Sum256(e.owner())
-		if !slices.Contains(f.owners, encode64(sum[:])) {
+		if !slices.Contains(f.owners, l1.Encode64(sum[:])) {
 			return false
 		}
 	}
-	if len(f.recipients) > 0 && !slices.Contains(f.recipients, encode64(e.target())) {
+	if len(f.recipients) > 0 && !slices.Contains(f.recipients, l1.Encode64(e.target())) {
 		return false
 	}
 	if len(f.bundledIn) > 0 && (e.isTx() || e.root == nil || !slices.Contains(f.bundledIn, e.parent)) {
@@ -280,5 +281,3 @@ func pageSize(first int) int {
 	}
 	return min(first, arweave.MaxPage)
 }
-
-func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

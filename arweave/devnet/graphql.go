@@ -12,6 +12,7 @@ import (
 	"github.com/graphql-go/graphql/gqlerrors"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // Bounds of one GraphQL request. The library's checks are quadratic in places, so they see only what has passed these.
@@ -183,7 +184,7 @@ func (d *Devnet) newSchema() (graphql.Schema, error) {
 func transactionType(blockType *graphql.Object) *graphql.Object {
 	owner := object("Owner", map[string]field[*node]{
 		"address": {must(graphql.String), func(n *node) any { return n.address }},
-		"key":     {must(graphql.String), func(n *node) any { return encode64(n.owner) }},
+		"key":     {must(graphql.String), func(n *node) any { return l1.Encode64(n.owner) }},
 	})
 	amount := object("Amount", map[string]field[*big.Int]{
 		"winston": {must(graphql.String), func(n *big.Int) any { return n.String() }},
@@ -208,9 +209,9 @@ func transactionType(blockType *graphql.Object) *graphql.Object {
 	}
 	return object("Transaction", map[string]field[*node]{
 		"id":        {must(graphql.ID), func(n *node) any { return n.id.String() }},
-		"anchor":    {must(graphql.String), func(n *node) any { return encode64(n.anchor) }},
-		"signature": {must(graphql.String), func(n *node) any { return encode64(n.signature) }},
-		"recipient": {must(graphql.String), func(n *node) any { return encode64(n.target) }},
+		"anchor":    {must(graphql.String), func(n *node) any { return l1.Encode64(n.anchor) }},
+		"signature": {must(graphql.String), func(n *node) any { return l1.Encode64(n.signature) }},
+		"recipient": {must(graphql.String), func(n *node) any { return l1.Encode64(n.target) }},
 		"owner":     {must(owner), func(n *node) any { return n }},
 		"fee":       {must(amount), func(n *node) any { return n.fee }},
 		"quantity":  {must(amount), func(n *node) any { return n.quantity }},

@@ -12,10 +12,11 @@ import (
 
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 const (
-	maxTxBody    = arweave.MaxInlineData/3*4 + 64<<10
+	maxTxBody    = l1.MaxInlineData/3*4 + 64<<10
 	maxChunkBody = 1 << 20
 	maxGraphBody = 1 << 20
 	network      = "aopeer.devnet"
@@ -85,7 +86,7 @@ func refuse(w http.ResponseWriter, err error) {
 		status = http.StatusRequestEntityTooLarge
 	case errors.Is(err, arweave.ErrNotFound):
 		status = http.StatusNotFound
-	case errors.Is(err, arweave.ErrTx), errors.Is(err, arweave.ErrRejected), errors.Is(err, errBadRequest), errors.Is(err, ErrBlocks),
+	case errors.Is(err, l1.ErrTx), errors.Is(err, arweave.ErrRejected), errors.Is(err, errBadRequest), errors.Is(err, ErrBlocks),
 		errors.Is(err, ErrFaults),
 		isItemError(err):
 		status = http.StatusBadRequest
@@ -155,7 +156,7 @@ func (d *Devnet) serveHeight(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (d *Devnet) serveAnchor(w http.ResponseWriter, _ *http.Request) {
-	answerText(w, encode64(d.anchor()))
+	answerText(w, l1.Encode64(d.anchor()))
 }
 
 func (d *Devnet) servePrice(w http.ResponseWriter, r *http.Request) {
@@ -186,7 +187,7 @@ func (d *Devnet) servePostTx(w http.ResponseWriter, r *http.Request) {
 		refuse(w, fmt.Errorf("%w: read body: %w", errBadRequest, err))
 		return
 	}
-	tx, err := arweave.ParseTx(raw)
+	tx, err := l1.ParseJSON(raw)
 	if err == nil && !d.drops() {
 		err = d.acceptTx(tx)
 	}
@@ -227,7 +228,7 @@ func (d *Devnet) servePostChunk(w http.ResponseWriter, r *http.Request) {
 		refuse(w, fmt.Errorf("%w: read body: %w", errBadRequest, err))
 		return
 	}
-	chunk, err := arweave.ParseChunk(raw)
+	chunk, err := l1.ParseChunk(raw)
 	if err == nil && !d.drops() {
 		err = d.acceptChunk(chunk)
 	}
@@ -237,7 +238,7 @@ func (d *Devnet) servePostChunk(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errNoRoot):
 		// Not final: the transaction may still be on its way, so not the status of a refusal for good.
 		chunkError(w, http.StatusServiceUnavailable, errNoRoot.Error())
-	case errors.Is(err, arweave.ErrTx):
+	case errors.Is(err, l1.ErrTx):
 		chunkError(w, http.StatusBadRequest, "invalid_proof")
 	default:
 		refuse(w, err)
@@ -261,7 +262,7 @@ func (d *Devnet) serveChunk(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer(w, map[string]string{"chunk": encode64(chunk.Data), "data_path": encode64(chunk.Path), "tx_path": "", "packing": "unpacked"})
+	answer(w, map[string]string{"chunk": l1.Encode64(chunk.Data), "data_path": l1.Encode64(chunk.Path), "tx_path": "", "packing": "unpacked"})
 }
 
 func (d *Devnet) serveBlockByHeight(w http.ResponseWriter, r *http.Request) {
@@ -326,7 +327,7 @@ func (d *Devnet) serveMine(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Devnet) serveMint(w http.ResponseWriter, r *http.Request) {
-	amount, err := arweave.ParseWinston(r.PathValue("amount"))
+	amount, err := l1.ParseWinston(r.PathValue("amount"))
 	if err != nil {
 		refuse(w, fmt.Errorf("%w: %w", errBadRequest, err))
 		return

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // index finds transactions and items; guarded by Devnet.lock.
@@ -98,9 +99,9 @@ func (e *entry) keys() map[string]bool {
 	keys := map[string]bool{ownerKey(e.address()): true}
 	// Gateways know every key by its hash as well, whatever the signature type says its address is.
 	sum := sha256.Sum256(e.owner())
-	keys[ownerKey(encode64(sum[:]))] = true
+	keys[ownerKey(l1.Encode64(sum[:]))] = true
 	if t := e.target(); len(t) > 0 {
-		keys[recipientKey(encode64(t))] = true
+		keys[recipientKey(l1.Encode64(t))] = true
 	}
 	for _, t := range e.tags() {
 		keys[tagKey(t.Name, t.Value)] = true

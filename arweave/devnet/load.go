@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 )
 
@@ -45,7 +45,7 @@ func (d *Devnet) loadClock() error {
 
 func (d *Devnet) loadBalances() error {
 	err := d.scan(balanceKeys, func(key string, value []byte) error {
-		amount, err := arweave.ParseWinston(string(value))
+		amount, err := l1.ParseWinston(string(value))
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (d *Devnet) loadBalances() error {
 	if d.balances[d.wallet.Address()] != nil {
 		return nil
 	}
-	amount, err := arweave.ParseWinston(endowment)
+	amount, err := l1.ParseWinston(endowment)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (d *Devnet) loadTxs() error {
 		if err := json.Unmarshal(value, &r); err != nil {
 			return err
 		}
-		tx, err := arweave.ParseTx(r.Tx)
+		tx, err := l1.ParseJSON(r.Tx)
 		if err != nil {
 			return err
 		}

@@ -9,7 +9,9 @@ import (
 // each other; a subpackage may know the room it is in.
 func floorOf(pkg string) (floor int, known bool) {
 	switch pkg {
-	case "arweave/ans104", "p2p", "internal/store", "internal/trace":
+	case "arweave/ans104": // the cellar
+		return -1, true
+	case "arweave/l1", "p2p", "internal/store", "internal/trace":
 		return 0, true
 	case "ao", "arweave", "arweave/devnet":
 		return 1, true

@@ -222,7 +222,7 @@ func checkGlobal(s *Source) []Finding {
 // checkPure keeps the engines in the middle exact: time, chance and the world arrive as arguments.
 func checkPure(s *Source) []Finding {
 	switch s.pkg() {
-	case "ao", "attest", "staking", "market":
+	case "arweave/l1", "ao", "attest", "staking", "market":
 	default:
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/units/unitstest"
 	"github.com/aopeer/aopeer/wasmvm"
 )
@@ -16,7 +17,7 @@ import (
 type bookshelf struct {
 	arweave.Archive
 	items map[ao.ID]*ans104.Item
-	txs   map[ao.ID]*arweave.Tx
+	txs   map[ao.ID]*l1.Tx
 	fail  error
 }
 
@@ -30,7 +31,7 @@ func (s bookshelf) Get(_ context.Context, id ans104.ID) (*ans104.Item, error) {
 	return nil, fmt.Errorf("get: %w", arweave.ErrNotFound)
 }
 
-func (s bookshelf) Tx(_ context.Context, id ans104.ID) (*arweave.Tx, error) {
+func (s bookshelf) Tx(_ context.Context, id ans104.ID) (*l1.Tx, error) {
 	if tx := s.txs[id]; tx != nil {
 		return tx, nil
 	}
@@ -52,7 +53,7 @@ func TestGenesisHoldsWhatBootNames(t *testing.T) {
 	tx, none := ao.ID{7}, unitstest.ID("nothing")
 	archive := bookshelf{
 		items: map[ao.ID]*ans104.Item{it.ID(): it, empty.ID(): empty},
-		txs:   map[ao.ID]*arweave.Tx{tx: {Data: []byte("code in a transaction")}},
+		txs:   map[ao.ID]*l1.Tx{tx: {Data: []byte("code in a transaction")}},
 	}
 	module := func(format string) ao.Module {
 		m, err := ao.SignModule(owner, format, "1-mb", "1", []byte(format))

@@ -9,6 +9,7 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/market"
@@ -55,7 +56,8 @@ func sentinels() []mapped {
 		{arweave.ErrRejected, ao.WalletTrouble},
 		{arweave.ErrTooLarge, ao.TooLarge},
 		{arweave.ErrWallet, ao.WalletTrouble},
-		{arweave.ErrTx, ao.Malformed},
+		{l1.ErrFormat, ao.Unsupported},
+		{l1.ErrTx, ao.Malformed},
 		{arweave.ErrNoBundler, ao.WalletTrouble},
 		{store.ErrNotFound, ao.StoreTrouble},
 		{store.ErrNotNext, ao.Conflict},

@@ -91,7 +91,7 @@ func named(t *testing.T) []string {
 }
 
 func TestEverySentinelIsMapped(t *testing.T) {
-	folders := []string{"ao", "arweave", "arweave/ans104", "attest", "market", "staking", "internal/store", "p2p", "wasmvm", "units"}
+	folders := []string{"ao", "arweave", "arweave/ans104", "arweave/l1", "attest", "market", "staking", "internal/store", "p2p", "wasmvm", "units"}
 	root := filepath.Join("..", "..")
 	err := filepath.WalkDir(filepath.Join(root, "units"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && d.Name() != "units" && d.Name() != "testdata" {
