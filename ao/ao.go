@@ -16,7 +16,7 @@ import (
 	"github.com/aopeer/aopeer/arweave/ans104"
 )
 
-// ID names an item: the SHA-256 of its signature, 32 bytes, written as 43 base64url characters.
+// ID names an item or a transaction: the SHA-256 of its signature, 32 bytes, written as 43 base64url characters.
 type ID = ans104.ID
 
 // ParseID reads the 43-character form of an ID.
@@ -51,5 +51,5 @@ const (
 	TypeModule     = "Module"
 )
 
-// MaxItem bounds the bytes of one message or process item.
+// MaxItem bounds the bytes of one message or process: of its item, or of its transaction's raw form.
 const MaxItem = 10 << 20

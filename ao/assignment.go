@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // Assignment is a scheduler's signed promise that a message holds a slot of a process's log (§5.3). It exists only
@@ -219,10 +220,37 @@ const (
 	ProofBoot Proof = "boot"
 )
 
-// Entry is one slot of a log: the assignment and the item that it assigns.
+// Entry is one slot of a log: the assignment and the message that it assigns.
 type Entry struct {
 	Proof      Proof
 	Assignment Assignment
 	Message    Message
 	Facts      Facts
+}
+
+// ParseEntry parses and verifies an assignment and, beside it, an item or a transaction in its raw form; whether they belong
+// together is for a Cursor to say. v, unless it is nil, takes the signatures of many goroutines together. Errors: those of
+// ParseAssignment, ParseMessage and NewTransaction.
+func ParseEntry(v *ans104.Verifier, assignment, message []byte) (e Entry, err error) {
+	e.Proof = ProofAssignment
+	if v == nil {
+		e.Assignment, err = ParseAssignment(assignment)
+	} else {
+		e.Assignment, err = ParseAssignmentBy(v, assignment)
+	}
+	if err != nil {
+		return Entry{}, fmt.Errorf("assignment: %w", err)
+	}
+	switch {
+	case l1.IsRaw(message):
+		e.Message, err = parseTransaction(message)
+	case v == nil:
+		e.Message, err = ParseMessage(message)
+	default:
+		e.Message, err = ParseMessageBy(v, message)
+	}
+	if err != nil {
+		return Entry{}, fmt.Errorf("message: %w", err)
+	}
+	return e, nil
 }

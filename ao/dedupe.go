@@ -16,7 +16,8 @@ const tagBundle = "Attestation-Bundle"
 // PushDigest is equal for two copies of one pushed message: the deep hash without the signer and without what a
 // messenger adds of its own (Pushed-For and the origin tags), but with the bundle, which is a tag, and with whether
 // the target trusts the signer. So any number of messengers may deliver a message and it is scheduled once, while a
-// stranger's copy of a public outbox never stands in for the trusted one, nor a bare copy for the secured one (§5.2.2).
+// stranger's copy of a public outbox never stands in for the trusted one, nor a bare copy for the secured one (§5.2.2). It is
+// of an item; a transaction has none.
 func PushDigest(m Message, trusted bool) [32]byte {
 	return copyDigest(m, trusted, "Pushed-For", "From-Slot", "From-Index", "From-Result")
 }
@@ -43,7 +44,7 @@ func copyDigest(m Message, trusted bool, ignored ...string) [32]byte {
 		}
 		raw = append(raw, 0)
 	}
-	deep := ans104.DeepHash([]byte("dataitem"), []byte("1"), []byte("1"), nil, m.Item().Target(), m.Anchor(), raw, m.Data())
+	deep := ans104.DeepHash([]byte("dataitem"), []byte("1"), []byte("1"), nil, m.item.Target(), m.Anchor(), raw, m.Data())
 	trust := byte(0)
 	if trusted {
 		trust = 1

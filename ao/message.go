@@ -17,15 +17,17 @@ var (
 	ErrTooLarge = errors.New("the item is larger than allowed")
 )
 
-// Message is a signed item that a process's log can hold: a message to it, or the process itself (§3.1). It exists
-// only parsed and verified, or just signed; the zero value is no message.
+// Message is what a process's log can hold: a signed item, which is a message to it or the process itself (§3.1), or a
+// transaction of Arweave that is assigned to it (NewTransaction). It exists only parsed and verified, or just signed; the
+// zero value is no message.
 type Message struct {
 	item    *ans104.Item
+	tx      *transaction // in the item's place
 	spawn   bool
 	process ID
 }
 
-// ParseMessage parses and verifies raw. Errors: those of ans104, ErrNotAO, ErrType, ErrTags, ErrTarget, ErrTooLarge.
+// ParseMessage parses and verifies an item. Errors: those of ans104, ErrNotAO, ErrType, ErrTags, ErrTarget, ErrTooLarge.
 func ParseMessage(raw []byte) (Message, error) {
 	if len(raw) > MaxItem {
 		return Message{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(raw), MaxItem)
@@ -94,15 +96,24 @@ func shapeMessage(it *ans104.Item) (Message, error) {
 }
 
 // IsZero says whether this is the zero value, which is no message.
-func (m Message) IsZero() bool { return m.item == nil }
+func (m Message) IsZero() bool { return m.item == nil && m.tx == nil }
 
-// ID is the item's ID.
-func (m Message) ID() ID { return m.item.ID() }
+// IsTransaction says whether the message is a transaction of Arweave and no item.
+func (m Message) IsTransaction() bool { return m.tx != nil }
+
+// ID is the ID of the item, or the transaction.
+func (m Message) ID() ID {
+	if m.tx != nil {
+		return m.tx.parsed.ID
+	}
+	return m.item.ID()
+}
 
 // IsSpawn says whether the message is a process: the initial item of a log (§3.1).
 func (m Message) IsSpawn() bool { return m.spawn }
 
-// Target is the process whose log the message asks to join: itself, if it is a process.
+// Target is the process whose log the message asks to join: itself, if it is a process; of a transaction, whom it pays, or
+// zero.
 func (m Message) Target() ID { return m.process }
 
 // Addressee is the process that a process tells of itself, the target of its item; zero for none, and for messages.
@@ -118,17 +129,45 @@ func (m Message) IsFor(process ID) bool {
 	return m.process == process || !process.IsZero() && m.Addressee() == process
 }
 
-// Tags is the item's ordered tags.
-func (m Message) Tags() Tags { return Tags(m.item.Tags()) }
+// Tags is the message's ordered tags.
+func (m Message) Tags() Tags {
+	if m.tx != nil {
+		return Tags(m.tx.parsed.Tags)
+	}
+	return Tags(m.item.Tags())
+}
 
-// Data is the item's payload; it must not be changed.
-func (m Message) Data() []byte { return m.item.Data() }
+// Data is the message's payload; it must not be changed.
+func (m Message) Data() []byte {
+	if m.tx != nil {
+		return m.tx.parsed.Data
+	}
+	return m.item.Data()
+}
 
-// Anchor is the item's anchor, 32 bytes or none.
-func (m Message) Anchor() []byte { return m.item.Anchor() }
+// Anchor is the message's anchor: 32 bytes or none, of a transaction also 48.
+func (m Message) Anchor() []byte {
+	if m.tx != nil {
+		return m.tx.parsed.Anchor
+	}
+	return m.item.Anchor()
+}
+
+// Signature is the signature, whose digest is the ID.
+func (m Message) Signature() []byte {
+	if m.tx != nil {
+		return m.tx.parsed.Signature
+	}
+	return m.item.Signature()
+}
 
 // Owner is the address of the signer.
-func (m Message) Owner() string { return m.item.OwnerAddress() }
+func (m Message) Owner() string {
+	if m.tx != nil {
+		return m.tx.parsed.OwnerAddress()
+	}
+	return m.item.OwnerAddress()
+}
 
 // From is who the message speaks for: the process named by From-Process if it was pushed, else the signer. It is a
 // statement of the signer's, believed only as far as the target trusts the signer.
@@ -140,13 +179,25 @@ func (m Message) From() string {
 }
 
 // Pushed is the From-Process tag, which only messages pushed out of an outbox carry.
-func (m Message) Pushed() (process string, ok bool) { return m.item.Tag("From-Process") }
+func (m Message) Pushed() (process string, ok bool) { return m.Tags().Lookup("From-Process") }
+
+// HasCopies says whether any number of messengers may bring the message, each an item of its own (PushDigest): it was pushed.
+// A transaction is one of its kind, whatever its tags say.
+func (m Message) HasCopies() bool {
+	_, pushed := m.Pushed()
+	return pushed && m.tx == nil
+}
 
 // IsCast says whether the signer wants the message scheduled and its result left alone (§3.5).
 func (m Message) IsCast() bool { return m.Tags().Get("Push-Mode") == "cast" }
 
-// Item is the signed item itself.
+// Item is the signed item itself; nil for a transaction.
 func (m Message) Item() *ans104.Item { return m.item }
 
-// Raw is the item's bytes; they must not be changed.
-func (m Message) Raw() []byte { return m.item.Raw() }
+// Raw is the bytes of the item, or the raw form of the transaction; they must not be changed.
+func (m Message) Raw() []byte {
+	if m.tx != nil {
+		return m.tx.raw
+	}
+	return m.item.Raw()
+}

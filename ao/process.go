@@ -53,6 +53,19 @@ func (p Process) Module() ID { return p.module }
 // Scheduler is the address whose assignments make its log.
 func (p Process) Scheduler() string { return p.Tags().Get("Scheduler") }
 
+// enoughBlocks is how deep in the chain a transaction must be for a process that does not say it.
+const enoughBlocks = 20
+
+// SettlementDepth is how many blocks must confirm a transaction of Arweave before it is assigned to the process: what its tag
+// of that name says, and at least one, for until then it may vanish.
+func (p Process) SettlementDepth() uint64 {
+	n, err := strconv.ParseUint(p.Tags().Get("Settlement-Depth"), 10, 63)
+	if err != nil {
+		return enoughBlocks
+	}
+	return max(n, 1)
+}
+
 // Authorities are the addresses whose pushed messages the process trusts.
 func (p Process) Authorities() []string { return p.authority }
 

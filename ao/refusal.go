@@ -33,6 +33,7 @@ const (
 	WrongScheduler Code = "wrong-scheduler"
 	Conflict       Code = "conflict"
 	NotYet         Code = "not-yet"
+	Unconfirmed    Code = "unconfirmed"
 	Queued         Code = "queued"
 	BadLog         Code = "bad-log"
 	BadModule      Code = "bad-module"
@@ -86,6 +87,7 @@ func Reasons() []Reason {
 		{WrongScheduler, "This unit may not sign for that process: its Scheduler tag names another.", "Send it to the scheduler that the process names."},
 		{Conflict, "The slot is already taken by something else.", "Read the log again; the head has moved."},
 		{NotYet, "The slot is not in the log yet.", "Ask again later."},
+		{Unconfirmed, "The transaction is not as deep in Arweave's chain as the process asks.", "Ask again some blocks later; the process's Settlement-Depth, or 20, says how many."},
 		{Queued, "The message is safe with the messenger, which could not reach its scheduler before the deadline.", "Nothing to do: it is retried. Ask for its result by the message ID."},
 		{BadLog, "The log is broken: a gap, a broken link, a wrong signer or time running backwards.", "The detail names the first bad slot; its scheduler is at fault."},
 		{BadModule, "The module's code cannot be run.", "The detail says what is wrong with the code."},

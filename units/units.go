@@ -27,11 +27,13 @@ import (
 // copy of a pushed one that does (ao.PushDigest), gets the first assignment back. Safe for concurrent use.
 //
 // Assign does the same for a message that exists already, named by its ID: the scheduler takes the one that was handed to
-// it (HandMessage), or fetches it. Parts of a message are excluded only where it is not at home, and only by whoever assigns
-// it first: a message that holds a slot already gets the first assignment back, whatever that one excludes.
+// it (HandMessage), or fetches it. With BaseLayer it is a transaction of Arweave, which is unconfirmed until it is as deep in
+// the chain as the process asks (ao.Process.SettlementDepth). Parts of a message are excluded only where it is not at home, and
+// only by whoever assigns it first: a message that holds a slot already gets the first assignment back, whatever that one
+// excludes.
 //
 // Refusals: unknown-process, wrong-scheduler, busy, deadline, store, archive-unavailable while no block height is known, and
-// those of a malformed message; Assign's also unknown-message, bad-tags and unsupported.
+// those of a malformed message; Assign's also unknown-message, unconfirmed, too-large, corrupt, bad-tags and unsupported.
 type Scheduler interface {
 	Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error)
 	Assign(ctx context.Context, process, message ao.ID, how ao.AssignOptions) (ao.Assignment, error)

@@ -21,7 +21,7 @@ func envelope(e ao.Entry, boot []byte) []byte {
 	b := make([]byte, 0, 1024+len(m.Data()))
 	b = field(b, '{', "Id", m.ID().String())
 	if !f.Excludes("Signature") {
-		b = field(b, ',', "Signature", base64.RawURLEncoding.EncodeToString(m.Item().Signature()))
+		b = field(b, ',', "Signature", base64.RawURLEncoding.EncodeToString(m.Signature()))
 	}
 	switch {
 	case boots:
@@ -30,9 +30,9 @@ func envelope(e ao.Entry, boot []byte) []byte {
 		b = field(b, ',', "Data", string(m.Data()))
 	}
 	b = field(b, ',', "Owner", m.Owner())
-	b = field(b, ',', "Target", targetOf(m, f.Process).String())
+	b = field(b, ',', "Target", targetOf(m, f.Process))
 	if !f.Excludes("Anchor") {
-		b = field(b, ',', "Anchor", string(m.Anchor()))
+		b = field(b, ',', "Anchor", anchorOf(m))
 	}
 	b = field(b, ',', "From", from)
 	if forwarded {
@@ -67,12 +67,24 @@ func envelope(e ao.Entry, boot []byte) []byte {
 }
 
 // targetOf is not the process that evaluates m if the message is only assigned to it. A process may have a target too,
-// which is told where it is assigned.
-func targetOf(m ao.Message, process ao.ID) ao.ID {
-	if m.IsFor(process) {
-		return process
+// which is told where it is assigned; a transaction may have none.
+func targetOf(m ao.Message, process ao.ID) string {
+	switch target := m.Target(); {
+	case m.IsFor(process):
+		return process.String()
+	case target.IsZero():
+		return ""
+	default:
+		return target.String()
 	}
-	return m.Target()
+}
+
+// anchorOf is the anchor as text, which that of a transaction is only as Arweave spells it: it is a hash.
+func anchorOf(m ao.Message) string {
+	if m.IsTransaction() {
+		return base64.RawURLEncoding.EncodeToString(m.Anchor())
+	}
+	return string(m.Anchor())
 }
 
 // cronEnvelope is the same for a message that nobody signed or scheduled, and which has no data.

@@ -2,11 +2,14 @@ package wasmvm
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
+	"github.com/aopeer/aopeer/units/unitstest"
 )
 
 func TestAppendJSON(t *testing.T) {
@@ -95,6 +98,49 @@ func TestEnvelope(t *testing.T) {
 	}
 }
 
+// TestTransactionEnvelope: a transaction of Arweave is seen as an assigned message is, from nobody in particular if it pays nobody.
+func TestTransactionEnvelope(t *testing.T) {
+	raw, err := os.ReadFile("../ao/testdata/transaction.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	paying, err := l1.ParseJSON(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user := testSigner(t, 1)
+	see := func(tx *l1.Tx, process ao.ID, exclude ...string) string {
+		t.Helper()
+		m, err := ao.NewTransaction(tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := ao.SignAssignment(user, ao.AssignmentFields{Process: process, Nonce: 1, Message: m.ID(), Exclude: exclude})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return blank(t, envelope(ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, nil))
+	}
+	const rest = `"Epoch":0,"Nonce":1,"Timestamp":0,"Block-Height":0,"Hash-Chain":"CHAIN","Cron":false,"Read-Only":false}`
+	tx := unitstest.Transaction(t)
+	owner, anchor := tx.OwnerAddress(), "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJ"
+	want := `{"Id":"` + tx.ID.String() + `","Signature":"SIG","Data":"a note on Arweave itself","Owner":"` + owner + `","Target":"","Anchor":"` +
+		anchor + `","From":"` + owner + `","Tags":[{"name":"Content-Type","value":"text/plain"},{"name":"Action","value":"Note"},` +
+		`{"name":"Title","value":"A note"}],` + rest
+	if got := see(tx, ao.ID{8}); got != want {
+		t.Errorf("envelope\n%s\nwant\n%s", got, want)
+	}
+	want = `{"Id":"` + tx.ID.String() + `","Signature":"SIG","Owner":"` + owner + `","Target":"","From":"` + owner + `","Tags":[],` + rest
+	if got := see(tx, ao.ID{8}, "Data", "Anchor", "Tags"); got != want {
+		t.Errorf("envelope\n%s\nwant\n%s", got, want)
+	}
+	for process, target := range map[ao.ID]ao.ID{{8}: ao.ID(paying.Target), ao.ID(paying.Target): ao.ID(paying.Target)} {
+		if got := see(paying, process); !strings.Contains(got, `"Target":"`+target.String()+`"`) || !strings.Contains(got, `"Forwarded-By":"`+owner+`"`) {
+			t.Errorf("envelope\n%s\nwith another target than %s", got, target)
+		}
+	}
+}
+
 // TestExcludedFields: what an assignment excludes is not in the envelope, the order of the rest stays, and nothing by which
 // a module judges a message can be excluded.
 func TestExcludedFields(t *testing.T) {
@@ -147,7 +193,7 @@ func TestTargetOfAProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for process, want := range map[ao.ID]ao.ID{m.ID(): m.ID(), {7}: {7}, {8}: m.ID()} {
-		if got := targetOf(m, process); got != want {
+		if got := targetOf(m, process); got != want.String() {
 			t.Errorf("in the log of %s the target is %s, want %s", process, got, want)
 		}
 	}

@@ -97,7 +97,7 @@ func (g *Gateway) judge(r *http.Request, err error) *refusal {
 // statusOf is the status of a code where the surface has no other for it.
 func statusOf(c ao.Code) int {
 	switch c {
-	case ao.Malformed, ao.BadSignature, ao.NotAO, ao.WrongType, ao.BadTags, ao.NoTarget, ao.BadDraft, ao.BadAmount:
+	case ao.Malformed, ao.BadSignature, ao.NotAO, ao.WrongType, ao.BadTags, ao.NoTarget, ao.BadDraft, ao.BadAmount, ao.Unconfirmed:
 		return http.StatusBadRequest
 	case ao.TooLarge:
 		return http.StatusRequestEntityTooLarge

@@ -13,7 +13,7 @@ func assignParams() []Param {
 	return []Param{
 		{"process-id", "query", false, "With assign: the process that is to have the message. There is no body then."},
 		{"assign", "query", false, "With process-id: the message."},
-		{"base-layer", "query", false, "If it is there, the message is a transaction of Arweave itself."},
+		{"base-layer", "query", false, "If it is there, the message is a transaction of Arweave itself, which must be as deep in the chain as the process's Settlement-Depth says, or 20 blocks."},
 		{"exclude", "query", false, "Fields of the message that the process does not see, between commas."},
 	}
 }
@@ -75,6 +75,9 @@ func (g *Gateway) assign(w http.ResponseWriter, r *http.Request, q url.Values) e
 	ctx, cancel := g.patience(r)
 	defer cancel()
 	out, err := g.cfg.Scheduler.Assign(ctx, a.process, a.message, a.how)
+	if isCode(err, ao.Unconfirmed) { // in the reference scheduler's words
+		return refused(http.StatusBadRequest, "Not enough confirmations to assign")
+	}
 	if err != nil {
 		return missing(err)
 	}

@@ -76,19 +76,18 @@ type tag struct {
 
 // nodeOf is an entry; anchors says whether its assignment's is shown.
 func nodeOf(e ao.Entry, anchors bool) node {
-	m, a := e.Message.Item(), e.Assignment.Item()
+	a := e.Assignment.Item()
 	out := node{
-		Message: &messageInfo{
-			ID: m.ID().String(), Owner: ownerOf(m), Data: text(m.Data()), Tags: tagsOf(m), Signature: encode(m.Signature()),
-			Anchor: anchorOf(m), Target: encode(m.Target()),
-		},
 		Assignment: assignmentInfo{
 			ID: a.ID().String(), Owner: ownerOf(a), Tags: tagsOf(a), Signature: encode(a.Signature()), Anchor: anchorOf(a),
 			Target: encode(a.Target()),
 		},
 	}
-	if e.Message.Target() != e.Assignment.Process() { // it is at home elsewhere
-		out.Message = nil
+	if m := e.Message.Item(); m != nil && e.Message.Target() == e.Assignment.Process() { // else it is at home elsewhere
+		out.Message = &messageInfo{
+			ID: m.ID().String(), Owner: ownerOf(m), Data: text(m.Data()), Tags: tagsOf(m), Signature: encode(m.Signature()),
+			Anchor: anchorOf(m), Target: encode(m.Target()),
+		}
 	}
 	if anchors && len(a.Anchor()) > 0 {
 		shown := encode(a.Anchor())

@@ -17,6 +17,43 @@ import (
 	"github.com/aopeer/aopeer/units/unitstest"
 )
 
+// TestAssignedTransaction: a transaction of Arweave is refused as the reference refuses it while it is young; in the log it is
+// an assignment alone.
+func TestAssignedTransaction(t *testing.T) {
+	f := newFixture(t)
+	other, tx := f.other(t).String(), unitstest.Transaction(t)
+	path := "/?process-id=" + other + "&assign=" + tx.ID.String() + "&base-layer=&exclude=Data"
+	f.scheduler.Bury(tx, 19)
+	for s, says := range map[Surface]string{Scheduler: `{"error":"Not enough confirmations to assign"}`, Messenger: "unconfirmed"} {
+		if w := f.ask(s, "POST", path, ""); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), says) {
+			t.Errorf("surface %v: %d %s", s, w.Code, w.Body)
+		}
+	}
+	f.scheduler.Bury(tx, 20)
+	if w := f.ask(Messenger, "POST", path, ""); w.Code != http.StatusAccepted {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if w := f.ask(Scheduler, "POST", path, ""); w.Code != http.StatusOK {
+		t.Errorf("again: %d %s", w.Code, w.Body)
+	}
+	for _, at := range []string{"/" + other + "/latest", "/" + tx.ID.String() + "?process-id=" + other} {
+		n := get[node](t, f, Scheduler, at)
+		tags := map[string]string{}
+		for _, tag := range n.Assignment.Tags {
+			tags[tag.Name] = tag.Value
+		}
+		if n.Message != nil || tags["Message"] != tx.ID.String() || tags["Exclude"] != "Data" || tags["Nonce"] != "1" {
+			t.Errorf("%s: %+v", at, n)
+		}
+	}
+	if p := get[page](t, f, Scheduler, "/"+other); len(p.Edges) != 2 || p.Edges[0].Node.Message == nil || p.Edges[1].Node.Message != nil {
+		t.Errorf("page %+v", p)
+	}
+	if w := f.ask(Computer, "GET", "/result/"+tx.ID.String()+"?process-id="+other, ""); w.Code != http.StatusOK {
+		t.Errorf("its result: %d %s", w.Code, w.Body)
+	}
+}
+
 // TestPagesOfALog: every way to ask for a part of a log of ten slots, whose slot n is of the time ChainStart+n.
 func TestPagesOfALog(t *testing.T) {
 	f := newFixture(t)

@@ -165,7 +165,7 @@ func (g *Gateway) process(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return missing(err)
 	}
-	if len(es) == 0 {
+	if len(es) == 0 || !es[0].Message.IsSpawn() { // old logs begin with a message
 		return refused(http.StatusBadRequest, "Message or Process not found")
 	}
 	return writeJSON(w, http.StatusOK, processOf(es[0]))

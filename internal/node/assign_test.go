@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,8 +110,6 @@ func TestMessagesAreAssigned(t *testing.T) {
 	if again, err := door.Assign(ctx, c, secret.ID(), ao.AssignOptions{}); err != nil || again.ID() != as.ID() {
 		t.Errorf("assigned again: %v", err)
 	}
-	_, err = door.Assign(ctx, c, mod.ID(), ao.AssignOptions{BaseLayer: true})
-	unitstest.WantRefusal(t, err, ao.Unsupported)
 
 	for _, p := range []ao.ID{b, c} {
 		report := verified(t, ctx, arch, machine, network.ID, unit, p, 2)
@@ -121,6 +121,120 @@ func TestMessagesAreAssigned(t *testing.T) {
 		if err != nil || len(es) != 1 || !slices.Contains(es[0].Assignment.Fields().Exclude, "Data") {
 			t.Errorf("the log has %d messages, %v", len(es), err)
 		}
+	}
+}
+
+// TestTransactionsAreAssigned: a transaction of Arweave, deep enough in the chain, gets slots of processes, by a user over the
+// mesh and by an outbox; the embedded module sees its tags and data; and Arweave alone tells afterwards what became of it.
+func TestTransactionsAreAssigned(t *testing.T) {
+	arch := chain(t)
+	machine, err := wasmvm.NewHost(wasmvm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer machine.Close()
+	mod, err := ao.SignModule(arch.Wallet().Signer(), wasmvm.FormatDefault, "64-mb", "9000000000000", wasmvm.DefaultModule())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := arch.Put(t.Context(), mod.Item()); err != nil {
+		t.Fatal(err)
+	}
+	network := signed(t, func(n *Network) { n.Bootstrap = nil })
+	server, err := New(peerHome(t, network), loopback("su", "cu", "mu"), Parts{Archive: arch, Machine: machine}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, server)
+	cfg := loopback("su")
+	cfg.Bootstrap = server.Peer().Addrs
+	client, err := New(peerHome(t, network), cfg, Parts{Archive: arch, Machine: machine}, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, client)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := client.p2p.Connect(ctx, server.Peer().Addrs...); err != nil {
+		t.Fatal(err)
+	}
+
+	user, unit := ans104.NewEd25519Signer(client.key), Address(server.key)
+	door, computer := remote.Messenger(client.p2p, server.p2p.ID()), remote.Computer(client.p2p, network.ID, server.p2p.ID())
+	push := func(m ao.Message, err error) ao.Assignment {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := door.Push(ctx, m)
+		if err != nil {
+			t.Fatalf("push: %v", err)
+		}
+		return a
+	}
+	process := func(depth string) ao.ID {
+		t.Helper()
+		tags := ao.Tags{{Name: "Settlement-Depth", Value: depth}, {Name: "Authority", Value: unit}}
+		return push(ao.SignProcess(user, mod.ID(), unit, tags, nil, nil)).Process()
+	}
+	eval := func(p ao.ID, code string) ao.Message {
+		t.Helper()
+		m, err := ao.SignMessage(user, p, ao.Tags{{Name: "Action", Value: "Eval"}}, []byte(code), nil)
+		push(m, err)
+		return m
+	}
+	output := func(p ao.ID, slot ao.Slot) string {
+		t.Helper()
+		ans, err := computer.Compute(ctx, p, slot)
+		if err != nil || ans.Result.Error != nil {
+			t.Fatalf("slot %d of %s: %s, %v", slot, p, ans.Result.Error, err)
+		}
+		return string(ans.Result.Output)
+	}
+	tx, err := arch.PostTx(ctx, arweave.TxDraft{Tags: ao.Tags{{Name: "Action", Value: "Note"}, {Name: "Title", Value: "on the weave"}}, Data: []byte("<data>")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const handler = `ao.addAssignable("notes", { Action = "Note" })
+		Handlers.add("notes", Handlers.utils.hasMatchingTag("Action", "Note"), function(msg)
+			print(msg.Id .. " " .. msg.Tags.Title .. " " .. tostring(msg.Data) .. " " .. msg.Owner .. " " .. msg.From)
+		end)`
+	a, b, never := process("3"), process("1"), process("1000000")
+	eval(a, handler)
+	eval(b, handler)
+
+	how := ao.AssignOptions{BaseLayer: true, Exclude: []string{"Anchor"}}
+	_, err = door.Assign(ctx, never, tx, how)
+	unitstest.WantRefusal(t, err, ao.Unconfirmed)
+	as, err := door.Assign(ctx, a, tx, how)
+	for tick := time.NewTicker(50 * time.Millisecond); errors.Is(err, &ao.Refusal{Code: ao.Unconfirmed}); as, err = door.Assign(ctx, a, tx, how) {
+		<-tick.C
+	}
+	if err != nil || as.Process() != a || as.Nonce() != 2 || as.Message() != tx || !as.Fields().Excludes("Anchor") {
+		t.Fatalf("assign: %v", err)
+	}
+	if c, err := arch.Confirm(ctx, tx); err != nil || c.Depth < 3 {
+		t.Errorf("assigned at a depth of %d, %v", c.Depth, err)
+	}
+	if again, err := door.Assign(ctx, a, tx, ao.AssignOptions{BaseLayer: true}); err != nil || again.ID() != as.ID() {
+		t.Errorf("assigned again: %v", err)
+	}
+	asking := eval(a, `Assign({ Processes = { "`+b.String()+`" }, Message = "`+tx.String()+`", BaseLayer = true })`)
+	if err := door.Hops(ctx, asking.ID(), func(units.Hop) error { return nil }); err != nil {
+		t.Fatalf("hops: %v", err)
+	}
+
+	owner := arch.Wallet().Address()
+	want := tx.String() + " on the weave <data> " + owner + " " + owner
+	for p, slots := range map[ao.ID]uint64{a: 4, b: 3} {
+		if got := output(p, 2); !strings.Contains(got, want) {
+			t.Errorf("slot 2 of %s says %s, want %s", p, got, want)
+		}
+		es, err := remote.Log(client.p2p, server.p2p.ID()).Range(ctx, p, 2, 1)
+		if err != nil || len(es) != 1 || !es[0].Message.IsTransaction() || es[0].Message.ID() != tx {
+			t.Errorf("slot 2 of %s: %v, %v", p, es, err)
+		}
+		verified(t, ctx, arch, machine, network.ID, unit, p, slots)
 	}
 }
 

@@ -309,6 +309,10 @@ func TestDuplicates(t *testing.T) {
 		return unitstest.Pushed(t, w.messenger, from, c.Process(), "hi")
 	}
 	same := unitstest.Message(t, w.owner, c.Process(), "same")
+	onArweave, err := ao.NewTransaction(unitstest.Transaction(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := []ao.Decision{ao.Accepted, ao.Accepted}
 	for _, step := range []struct {
 		m ao.Message
@@ -321,6 +325,8 @@ func TestDuplicates(t *testing.T) {
 		{push("again"), ao.Duplicate},
 		{push("stranger"), ao.Duplicate},
 		{push("trusted"), ao.Duplicate},
+		{onArweave, ao.Accepted},
+		{onArweave, ao.Duplicate},
 		{unitstest.Message(t, w.owner, c.Process(), "other"), ao.Accepted},
 	} {
 		c.Add(t, step.m)
@@ -340,8 +346,8 @@ func TestDuplicates(t *testing.T) {
 	}
 	u := w.run(t)
 	check(u)
-	if n := w.machine.applied.Load(); n != 6 {
-		t.Errorf("%d entries were applied, want 6", n)
+	if n := w.machine.applied.Load(); n != 7 {
+		t.Errorf("%d entries were applied, want 7", n)
 	}
 	root := stateOf(t, u, c.Process()).Root
 	if err := u.Rewind(unitstest.Context(t), c.Process(), 3); err != nil {

@@ -189,7 +189,7 @@ func (r *replayer) check(ctx context.Context, e ao.Entry) (ao.Cursor, error) {
 // digest that all copies of it share.
 func (r *replayer) effects(e ao.Entry) []seenKey {
 	keys := []seenKey{{kind: seenMessage, hash: e.Message.ID()}}
-	if _, pushed := e.Message.Pushed(); pushed && r.cursor.Next > 0 {
+	if e.Message.HasCopies() && r.cursor.Next > 0 {
 		d := ao.EffectDigest(e.Message, r.genesis.Process.Trusts(e.Message.Owner()))
 		keys = append(keys, seenKey{kind: seenPush, hash: d})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/wasmvm"
@@ -127,7 +128,7 @@ func (v *verifier) judge(slot ao.Slot, err error) error {
 func isLogFault(err error) bool {
 	for _, fault := range []error{
 		arweave.ErrCorrupt, arweave.ErrNotFound, ao.ErrNotAO, ao.ErrType, ao.ErrTags, ao.ErrTarget, ao.ErrTooLarge,
-		ans104.ErrSignature,
+		ans104.ErrSignature, l1.ErrTx,
 	} {
 		if errors.Is(err, fault) {
 			return true

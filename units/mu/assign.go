@@ -114,7 +114,7 @@ func (u *Unit) sightings(t *task) ([]ao.ID, error) {
 	return out, nil
 }
 
-// inLog is the message as the log of a process holds it.
+// inLog is the item of that ID as the log of a process holds it.
 func (u *Unit) inLog(ctx context.Context, process, message ao.ID) (ao.Message, bool) {
 	log, err := u.cfg.Directory.Log(ctx, process)
 	if err != nil {
@@ -125,7 +125,7 @@ func (u *Unit) inLog(ctx context.Context, process, message ao.ID) (ao.Message, b
 		return ao.Message{}, false
 	}
 	es, err := log.Range(ctx, process, slot, 1)
-	if err != nil || len(es) != 1 || es[0].Message.ID() != message {
+	if err != nil || len(es) != 1 || es[0].Message.ID() != message || es[0].Message.IsTransaction() {
 		return ao.Message{}, false
 	}
 	return es[0].Message, true

@@ -196,3 +196,75 @@ func TestOldTasksAreAssignments(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// TestTransactionsAreAssigned: a user hears at once that a transaction of Arweave is too young, an outbox waits for it; and
+// what comes of the slot is pushed.
+func TestTransactionsAreAssigned(t *testing.T) {
+	w := newTown(t)
+	a, b := w.spawn("a"), w.spawn("b", ao.Tag{Name: "Settlement-Depth", Value: "2"})
+	u, tx := w.started(), unitstest.Transaction(t)
+	how := ao.AssignOptions{BaseLayer: true, Exclude: []string{"Anchor"}}
+	w.set(func() {
+		w.drafts = func(m ao.Message) (ao.Result, bool) {
+			if !m.IsTransaction() {
+				return ao.Result{}, false
+			}
+			r, err := ao.ParseResponse([]byte(send(draft(a, "of "+m.Tags().Get("Title")))))
+			return r, err == nil
+		}
+	})
+	w.su.Bury(tx, 1)
+	_, err := u.Assign(unitstest.Context(t), b, tx.ID, how)
+	unitstest.WantRefusal(t, err, ao.Unconfirmed)
+	idle(t, u)
+	begun := w.count("schedule")
+	w.set(func() {
+		w.fail = func(name string, n int) error {
+			if name == "schedule" && n == begun+4 { // the message, and three times in vain
+				w.su.Bury(tx, 2)
+			}
+			return nil
+		}
+	})
+	m := w.message(a, outboxOf(map[string]any{"Assignments": []any{
+		map[string]any{"Message": tx.ID.String(), "Processes": []string{b.String()}, "BaseLayer": true, "Exclude": how.Exclude},
+	}}))
+	push(t, u, m)
+	es := w.entries(b)
+	if len(es) != 1 || es[0].Message.ID() != tx.ID || !slices.Equal(es[0].Assignment.Fields().Exclude, how.Exclude) || w.count("schedule") < begun+4 {
+		t.Fatalf("the log of b is %v, after %d questions", es, w.count("schedule")-begun)
+	}
+	if log := w.log(w.su, a); len(log) != 2 || string(log[1].Data()) != "of A note" || log[1].From() != b.String() {
+		t.Errorf("a has %d messages", len(log))
+	}
+	if again, err := u.Assign(unitstest.Context(t), b, tx.ID, how); err != nil || again.ID() != es[0].Assignment.ID() {
+		t.Errorf("assigned again: %v", err)
+	}
+	// That it stands in a log into which we brought it makes no item of it.
+	if _, err := u.Assign(unitstest.Context(t), w.spawn("c", ao.Tag{Name: "Settlement-Depth", Value: "1"}), tx.ID, how); err != nil {
+		t.Error(err)
+	}
+	hopsOf(t, u, tx.ID)
+	_, err = u.Assign(unitstest.Context(t), a, tx.ID, ao.AssignOptions{})
+	unitstest.WantRefusal(t, err, ao.UnknownMessage)
+	idle(t, u)
+
+	// What came of it is pushed again, also by a messenger that has been restarted in between.
+	st, before := memory(t), len(w.log(w.su, a))
+	u = w.unit(st)
+	stop := run(t, u)
+	w.set(func() { w.fail = refuseAll("compute", ao.NotYet) })
+	root, err := u.Repush(unitstest.Context(t), b, 1)
+	if err != nil || root != tx.ID {
+		t.Fatalf("pushed again as %s, %v", root, err)
+	}
+	_ = stop()
+	w.set(func() { w.fail = nil })
+	u = w.unit(st)
+	run(t, u)
+	noted(t, hopsOf(t, u, root), "schedule")
+	if log := w.log(w.su, a); len(log) != before {
+		t.Errorf("a has %d messages, and had %d", len(log), before)
+	}
+	idle(t, u)
+}

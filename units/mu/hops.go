@@ -102,5 +102,8 @@ func (u *Unit) Repush(ctx context.Context, process ao.ID, slot ao.Slot) (ao.ID, 
 		Root: root, Process: process, Message: m.ID(), Stage: stageCompute, Slot: slot, Link: es[0].Assignment.Link(),
 		Again: true, message: m,
 	}
+	if m.IsTransaction() {
+		t.Assign, t.message = &ao.AssignOptions{BaseLayer: true}, ao.Message{}
+	}
 	return root, u.accept(t, nil)
 }

@@ -184,11 +184,7 @@ func (u *Unit) checkSlot(ctx context.Context, t *task, a ao.Assignment) error {
 	if a.IsZero() || a.Process() != t.Process {
 		return ao.Refuse("schedule", ao.BadLog, "the assignment of %s is for another process", t.Message)
 	}
-	isCopy := false
-	if !t.message.IsZero() {
-		_, isCopy = t.message.Pushed()
-	}
-	if a.Message() != t.Message && !isCopy {
+	if a.Message() != t.Message && (t.message.IsZero() || !t.message.HasCopies()) {
 		return ao.Refuse("schedule", ao.BadLog, "the assignment of %s is for another message", t.Message)
 	}
 	host, err := u.cfg.Directory.HostAt(ctx, t.Process, a.Nonce())

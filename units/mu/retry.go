@@ -43,6 +43,8 @@ func isFinal(t *task, err error) bool {
 	case ao.Malformed, ao.BadSignature, ao.NotAO, ao.WrongType, ao.BadTags, ao.NoTarget, ao.TooLarge, ao.BadDraft,
 		ao.WrongScheduler, ao.OtherNetwork, ao.Unsupported, ao.Rejected:
 		return t.Stage == stageSchedule
+	case ao.Unconfirmed: // what a process asks for is waited for, a caller can ask again
+		return t.Source == nil
 	}
 	return isUnknown(err) && t.lookups >= maxLookups
 }

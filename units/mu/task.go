@@ -47,7 +47,7 @@ type task struct {
 
 	sent    *sent       // the question for its slot, when it was asked ahead
 	asked   *asked      // the question for its result, when it was asked ahead
-	message ao.Message  // absent while a message to assign has not been found here
+	message ao.Message  // an item; absent while one to assign has not been found here, and for a transaction
 	tries   int         // failed steps of this stage since start
 	lookups int         // of these, how many did not find what they looked for
 	timer   *time.Timer // until the next try

@@ -9,7 +9,6 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
-	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/units"
 )
 
@@ -242,29 +241,42 @@ func (l *archiveLog) entries(ctx context.Context, listed []settled) ([]ao.Entry,
 
 // entry reads an assignment and its message, each checked against its ID and signature.
 func (l *archiveLog) entry(ctx context.Context, id ao.ID) (ao.Entry, error) {
-	get := func(id ao.ID) (*ans104.Item, error) {
-		it, err := l.archive.Get(ctx, id)
+	missing := func(id ao.ID, err error) error {
 		if errors.Is(err, arweave.ErrNotFound) {
-			return nil, ao.Refuse(verbLog, ao.Corrupt, "%s is listed and not served", id)
+			return ao.Refuse(verbLog, ao.Corrupt, "%s is listed and not served", id)
 		}
-		return it, err
+		return err
 	}
-	it, err := get(id)
+	it, err := l.archive.Get(ctx, id)
 	if err != nil {
-		return ao.Entry{}, err
+		return ao.Entry{}, missing(id, err)
 	}
 	a, err := ao.NewAssignment(it)
 	if err != nil {
 		return ao.Entry{}, err
 	}
-	if it, err = get(a.Message()); err != nil {
-		return ao.Entry{}, err
-	}
-	m, err := ao.NewMessage(it)
+	m, err := messageOf(ctx, l.archive, a.Message())
 	if err != nil {
-		return ao.Entry{}, err
+		return ao.Entry{}, missing(a.Message(), err)
 	}
 	return ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, nil
+}
+
+// messageOf is a message from the archive: an item or, where there is none of that ID, a transaction. An assignment does not
+// say which, and no ID is that of both.
+func messageOf(ctx context.Context, a arweave.Archive, id ao.ID) (ao.Message, error) {
+	it, err := a.Get(ctx, id)
+	if err == nil {
+		return ao.NewMessage(it)
+	}
+	if !errors.Is(err, arweave.ErrNotFound) {
+		return ao.Message{}, err
+	}
+	tx, err := a.Tx(ctx, id)
+	if err != nil {
+		return ao.Message{}, err
+	}
+	return ao.NewTransaction(tx)
 }
 
 func (l *archiveLog) Find(ctx context.Context, process, message ao.ID) (ao.Slot, error) {

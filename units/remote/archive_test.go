@@ -50,6 +50,36 @@ func TestArchiveIsReadAtOnceAndInOrder(t *testing.T) {
 	}
 }
 
+// TestArchiveHoldsTransactions: a slot may hold a transaction, which no assignment says, and which is as settled as any item.
+func TestArchiveHoldsTransactions(t *testing.T) {
+	c := unitstest.MakeChain(t, "log", 3)
+	tx := unitstest.Transaction(t)
+	m, err := ao.NewTransaction(tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Add(t, m)
+	a, log := archived(t, c)
+	a.txs[tx.ID] = tx
+	if n := slotsOf(t, log, c.Process()); n != 4 {
+		t.Errorf("%d slots, want 4", n)
+	}
+	es, err := log.Range(t.Context(), c.Process(), 3, 1)
+	if err != nil || len(es) != 1 || !es[0].Message.IsTransaction() || string(es[0].Message.Data()) != string(tx.Data) {
+		t.Errorf("%d entries, %v", len(es), err)
+	}
+	if slot, err := log.Find(t.Context(), c.Process(), tx.ID); err != nil || slot != 3 {
+		t.Errorf("found in slot %d: %v", slot, err)
+	}
+	for _, bad := range []func(){func() { delete(a.txs, tx.ID) }, func() { a.txs[tx.ID] = tx.Bare() }} {
+		a.set(bad)
+		_, err = log.Range(t.Context(), c.Process(), 3, 1)
+		if code := Refusal(verbLog, err).Code; code != ao.Corrupt && code != ao.Malformed {
+			t.Errorf("without it: %v", err)
+		}
+	}
+}
+
 func TestArchiveIndexInAnyOrder(t *testing.T) {
 	c := unitstest.MakeChain(t, "log", 30)
 	a, log := archived(t, c)

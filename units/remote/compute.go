@@ -127,12 +127,7 @@ func readHanded(st *p2p.Stream, together *ans104.Verifier) (ao.Entry, error) {
 	if err != nil {
 		return ao.Entry{}, err
 	}
-	a, err := ao.ParseAssignmentBy(together, first)
-	if err != nil {
-		return ao.Entry{}, err
-	}
-	m, err := ao.ParseMessageBy(together, second)
-	return ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, err
+	return ao.ParseEntry(together, first, second)
 }
 
 // writeResult sends header, claim and result; a large result in several frames.

@@ -39,7 +39,7 @@ func TestDoorsOfTheMarket(t *testing.T) {
 			ServeLog(su.node, s)
 			unitstest.TestScheduler(t, func(*testing.T) unitstest.SchedulerFixture {
 				return unitstest.SchedulerFixture{
-					Scheduler: b.Scheduler(su.Self(), su.node.ID()), Log: Log(b.node, su.node.ID()), Address: s.Address(),
+					Scheduler: b.Scheduler(su.Self(), su.node.ID()), Log: Log(b.node, su.node.ID()), Address: s.Address(), Bury: s.Bury,
 				}
 			})
 		})

@@ -15,7 +15,7 @@ func TestRemoteScheduler(t *testing.T) {
 	ServeLog(server, s)
 	unitstest.TestScheduler(t, func(*testing.T) unitstest.SchedulerFixture {
 		return unitstest.SchedulerFixture{
-			Scheduler: Scheduler(client, server.ID()), Log: Log(client, server.ID()), Address: s.Address(),
+			Scheduler: Scheduler(client, server.ID()), Log: Log(client, server.ID()), Address: s.Address(), Bury: s.Bury,
 		}
 	})
 }

@@ -157,26 +157,28 @@ func (u httpUnit) entries(ctx context.Context, nodes []httpNode, slots []ao.Slot
 	return out, nil
 }
 
-// entry makes an entry of a node: each item from its parts or, where those are not whole, from the archive.
+// entry makes an entry of a node: each item from its parts or, where those are not whole, from the archive. A message that is
+// not there at all may be a transaction.
 func (u httpUnit) entry(ctx context.Context, n httpNode) (ao.Entry, error) {
 	a, err := u.assignment(ctx, n)
 	if err != nil {
 		return ao.Entry{}, err
 	}
-	var it *ans104.Item
-	if n.Message != nil && n.Message.ID == a.Message().String() {
-		it, err = n.Message.item()
-	}
-	if it == nil || err != nil {
-		if it, err = u.fetch(ctx, a.Message()); err != nil {
-			return ao.Entry{}, err
-		}
-	}
-	m, err := ao.NewMessage(it)
+	m, err := u.message(ctx, n, a.Message())
 	if err != nil {
 		return ao.Entry{}, err
 	}
 	return ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, nil
+}
+
+func (u httpUnit) message(ctx context.Context, n httpNode, id ao.ID) (ao.Message, error) {
+	if n.Message != nil && n.Message.ID == id.String() {
+		if it, err := n.Message.item(); err == nil {
+			return ao.NewMessage(it)
+		}
+	}
+	m, err := messageOf(ctx, u.of.cfg.Archive, id)
+	return m, u.notWhole(id, err)
 }
 
 func (u httpUnit) assignment(ctx context.Context, n httpNode) (ao.Assignment, error) {
@@ -196,10 +198,15 @@ func (u httpUnit) assignment(ctx context.Context, n httpNode) (ao.Assignment, er
 // fetch is an item from the archive, verified there.
 func (u httpUnit) fetch(ctx context.Context, id ao.ID) (*ans104.Item, error) {
 	it, err := u.of.cfg.Archive.Get(ctx, id)
+	return it, u.notWhole(id, err)
+}
+
+// notWhole says what it means that the archive does not have something either.
+func (u httpUnit) notWhole(id ao.ID, err error) error {
 	if errors.Is(err, arweave.ErrNotFound) {
-		return nil, ao.Refuse(verbLog, ao.Corrupt, "%s does not give %s whole, and it is not on Arweave yet", u.base, id)
+		return ao.Refuse(verbLog, ao.Corrupt, "%s does not give %s whole, and it is not on Arweave yet", u.base, id)
 	}
-	return it, err
+	return err
 }
 
 // Follow asks for more now and then, also while the scheduler cannot be reached.

@@ -14,13 +14,16 @@ import (
 // maxReceipt bounds the answer to a message: some schedulers send it back.
 const maxReceipt = elsewhereOne
 
+// tooYoung is how a scheduler there says that a transaction is not deep enough in Arweave's chain.
+const tooYoung = "Not enough confirmations to assign"
+
 // Schedule sends the message as it was signed, and asks for the assignment that it got. A message that is refused may hold a
 // slot already.
 func (u httpUnit) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error) {
 	if m.IsZero() {
 		return ao.Assignment{}, ao.Refuse(verbSchedule, ao.Malformed, "there is no message")
 	}
-	if m.Target() != process {
+	if m.IsTransaction() || m.Target() != process {
 		return ao.Assignment{}, ao.Refuse(verbSchedule, ao.Unsupported, "%s is a message to another process", m.ID())
 	}
 	_, refused := u.ask(ctx, httpAsk{
@@ -96,7 +99,11 @@ func (u httpUnit) Assign(ctx context.Context, process, message ao.ID, how ao.Ass
 	}
 	body, err := u.ask(ctx, httpAsk{hop: verbSchedule, process: process, method: http.MethodPost, path: "/", query: q, limit: maxReceipt})
 	if err != nil {
-		return ao.Assignment{}, noneIs(verbSchedule, ao.Rejected, err)
+		code := ao.Rejected
+		if none, ok := errors.AsType[errNone](err); ok && strings.Contains(none.words, tooYoung) {
+			code = ao.Unconfirmed
+		}
+		return ao.Assignment{}, noneIs(verbSchedule, code, err)
 	}
 	var receipt struct {
 		ID ao.ID `json:"id"`

@@ -189,10 +189,33 @@ func TestAssignElsewhere(t *testing.T) {
 	if err != nil || len(es) != 1 || es[0].Message.ID() != m.ID() {
 		t.Errorf("%d entries, %v", len(es), err)
 	}
-	_, err = a.unit.Assign(ctx, unitstest.ID("nobody's"), m.ID(), ao.AssignOptions{BaseLayer: true})
+	_, err = a.unit.Assign(ctx, unitstest.ID("nobody's"), m.ID(), ao.AssignOptions{})
 	unitstest.WantRefusal(t, err, ao.Rejected)
 	_, err = a.unit.Assign(ctx, a.process, m.ID(), ao.AssignOptions{Exclude: []string{"no name"}})
 	unitstest.WantRefusal(t, err, ao.BadTags)
+}
+
+// TestTransactionElsewhere: a transaction of Arweave has a slot there, whose message the scheduler does not show.
+func TestTransactionElsewhere(t *testing.T) {
+	a := newAbroad(t)
+	ctx, tx, how := unitstest.Context(t), unitstest.Transaction(t), ao.AssignOptions{BaseLayer: true}
+	a.su.Bury(tx.ID, 19)
+	_, err := a.unit.Assign(ctx, a.process, tx.ID, how)
+	unitstest.WantRefusal(t, err, ao.Unconfirmed)
+	a.su.Bury(tx.ID, 20)
+	first, err := a.unit.Assign(ctx, a.process, tx.ID, how)
+	if err != nil || first.Nonce() != 1 || first.Message() != tx.ID {
+		t.Fatalf("%+v, %v", first.Fields(), err)
+	}
+	_, err = a.unit.Range(ctx, a.process, 1, 10)
+	unitstest.WantRefusal(t, err, ao.Corrupt) // the gateway does not know it yet
+	a.archive.txs[tx.ID] = tx
+	es, err := a.unit.Range(ctx, a.process, 1, 10)
+	if err != nil || len(es) != 1 || !es[0].Message.IsTransaction() || string(es[0].Message.Data()) != string(tx.Data) {
+		t.Fatalf("%d entries, %v", len(es), err)
+	}
+	_, err = a.unit.Schedule(ctx, a.process, es[0].Message)
+	unitstest.WantRefusal(t, err, ao.Unsupported)
 }
 
 // TestRedirect: a router sends on once; where it led is asked from then on, and the router again when that fails.

@@ -13,6 +13,7 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/p2p"
 	"github.com/aopeer/aopeer/units"
@@ -106,6 +107,7 @@ type fakeArchive struct {
 
 	lock    sync.Mutex
 	items   map[ao.ID]*ans104.Item
+	txs     map[ao.ID]*l1.Tx
 	index   []arweave.Found // in the order of the answer
 	fail    error           // what everything answers instead
 	gets    int
@@ -116,7 +118,9 @@ type fakeArchive struct {
 	more    bool          // pages never end
 }
 
-func newFakeArchive() *fakeArchive { return &fakeArchive{items: map[ao.ID]*ans104.Item{}} }
+func newFakeArchive() *fakeArchive {
+	return &fakeArchive{items: map[ao.ID]*ans104.Item{}, txs: map[ao.ID]*l1.Tx{}}
+}
 
 func (a *fakeArchive) set(change func()) {
 	a.lock.Lock()
@@ -149,6 +153,15 @@ func (a *fakeArchive) Get(ctx context.Context, id ans104.ID) (*ans104.Item, erro
 	return nil, arweave.ErrNotFound
 }
 
+func (a *fakeArchive) Tx(_ context.Context, id ans104.ID) (*l1.Tx, error) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	if tx := a.txs[id]; tx != nil {
+		return tx, nil
+	}
+	return nil, arweave.ErrNotFound
+}
+
 func (a *fakeArchive) Query(_ context.Context, q arweave.Query) (arweave.Page, error) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
@@ -170,7 +183,10 @@ func (a *fakeArchive) Query(_ context.Context, q arweave.Query) (arweave.Page, e
 func (a *fakeArchive) settle(e ao.Entry, height uint64) {
 	a.lock.Lock()
 	defer a.lock.Unlock()
-	a.items[e.Assignment.ID()], a.items[e.Message.ID()] = e.Assignment.Item(), e.Message.Item()
+	a.items[e.Assignment.ID()] = e.Assignment.Item()
+	if it := e.Message.Item(); it != nil { // a transaction is there already, or not
+		a.items[e.Message.ID()] = it
+	}
 	a.index = append(a.index, arweave.Found{
 		ID: e.Assignment.ID(), Owner: e.Assignment.Owner(), Tags: e.Assignment.Item().Tags(), Height: height,
 		Cursor: e.Assignment.ID().String(),

@@ -32,7 +32,7 @@ type logAnswer struct {
 	Slot ao.Slot `json:"slot"`
 }
 
-// entryHeader goes before an entry's two items; an empty frame in its place is a heartbeat.
+// entryHeader goes before an entry's assignment and message; an empty frame in its place is a heartbeat.
 type entryHeader struct {
 	Proof ao.Proof `json:"proof"`
 }
@@ -234,13 +234,8 @@ func (c *call) entry() (e ao.Entry, ok bool, err error) {
 	if err != nil {
 		return e, false, short(c.verb, err)
 	}
-	a, err := ao.ParseAssignment(first)
-	if err != nil {
-		return e, false, Refusal(c.verb, err)
+	if e, err = ao.ParseEntry(nil, first, second); err != nil {
+		return ao.Entry{}, false, Refusal(c.verb, err)
 	}
-	m, err := ao.ParseMessage(second)
-	if err != nil {
-		return e, false, Refusal(c.verb, err)
-	}
-	return ao.Entry{Proof: h.Proof, Assignment: a, Message: m}, true, nil
+	return e, true, nil
 }

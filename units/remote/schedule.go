@@ -117,11 +117,7 @@ func (c *call) assignment(process, message ao.ID, m ao.Message) (ao.Assignment, 
 	if err != nil {
 		return ao.Assignment{}, Refusal(c.verb, err)
 	}
-	isCopied := false
-	if !m.IsZero() {
-		_, isCopied = m.Pushed()
-	}
-	if a.Process() != process || (a.Message() != message && !isCopied) {
+	if a.Process() != process || a.Message() != message && (m.IsZero() || !m.HasCopies()) {
 		return ao.Assignment{}, ao.Refuse(c.verb, ao.BadLog, "the assignment is for something else")
 	}
 	return a, nil

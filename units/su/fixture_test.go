@@ -10,6 +10,7 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/unitstest"
@@ -31,13 +32,17 @@ type fakeArchive struct {
 	taken  []ans104.ID
 	listed []arweave.Found // what Query answers
 	items  map[ans104.ID]*ans104.Item
-	mute   error // what Query answers instead
+	txs    map[ans104.ID]*l1.Tx
+	depths map[ans104.ID]uint64 // of what Confirm knows
+	mute   error                // what Query answers instead
 	calls  int
 	told   chan struct{} // closed and renewed after every call
 }
 
 func newFakeArchive(height uint64) *fakeArchive {
-	return &fakeArchive{height: height, told: make(chan struct{})}
+	return &fakeArchive{
+		height: height, told: make(chan struct{}), txs: make(map[ans104.ID]*l1.Tx), depths: make(map[ans104.ID]uint64),
+	}
 }
 
 func (a *fakeArchive) change(f func()) {
@@ -88,6 +93,29 @@ func (a *fakeArchive) Get(_ context.Context, id ans104.ID) (*ans104.Item, error)
 		return it, nil
 	}
 	return nil, arweave.ErrNotFound
+}
+
+func (a *fakeArchive) Tx(_ context.Context, id ans104.ID) (*l1.Tx, error) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	if tx := a.txs[id]; tx != nil {
+		return tx, nil
+	}
+	return nil, arweave.ErrNotFound
+}
+
+func (a *fakeArchive) Confirm(_ context.Context, id ans104.ID) (arweave.Confirmation, error) {
+	a.lock.Lock()
+	defer a.lock.Unlock()
+	if depth, ok := a.depths[id]; ok {
+		return arweave.Confirmation{ID: id, Depth: depth}, nil
+	}
+	return arweave.Confirmation{}, arweave.ErrNotFound
+}
+
+// bury has the archive hold a transaction, confirmed by so many blocks.
+func (a *fakeArchive) bury(tx *l1.Tx, depth uint64) {
+	a.change(func() { a.txs[tx.ID], a.depths[tx.ID] = tx, depth })
 }
 
 // until waits for a condition, asked under the archive's lock after every call.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/l1"
 )
 
 // The unit's names in the store. Logs are named by process and branch, so that another history of the same process can
@@ -81,7 +82,8 @@ type place struct {
 	slot    ao.Slot
 }
 
-// recordVersion begins every record: version ‖ length of the assignment ‖ assignment ‖ message.
+// recordVersion begins every record: version ‖ length of the assignment ‖ assignment ‖ message, an item or the raw form of a
+// transaction.
 const recordVersion = 1
 
 func encodeRecord(e ao.Entry) []byte {
@@ -104,31 +106,39 @@ func decodeRecord(b []byte) (ao.Entry, error) {
 	if b = b[1+size:]; n > uint64(len(b)) {
 		return ao.Entry{}, fmt.Errorf("%w: an assignment of %d bytes in %d", errRecord, n, len(b))
 	}
-	a, err := ao.ParseAssignment(b[:n:n])
+	e, err := ao.ParseEntry(nil, b[:n:n], b[n:])
 	if err != nil {
-		return ao.Entry{}, fmt.Errorf("%w: assignment: %w", errRecord, err)
+		return ao.Entry{}, fmt.Errorf("%w: %w", errRecord, err)
 	}
-	m, err := ao.ParseMessage(b[n:])
-	if err != nil {
-		return ao.Entry{}, fmt.Errorf("%w: message: %w", errRecord, err)
-	}
-	if a.Message() != m.ID() {
+	if e.Assignment.Message() != e.Message.ID() {
 		return ao.Entry{}, fmt.Errorf("%w: %w", errRecord, ao.ErrMismatch)
 	}
-	return ao.Entry{Proof: ao.ProofAssignment, Assignment: a, Message: m}, nil
+	return e, nil
 }
 
-// itemBytes is what a record's two items take, which is what settling them is paid by.
+// itemBytes is what a record's items take, which is what settling them is paid by.
 func itemBytes(record []byte) int {
 	if len(record) == 0 {
 		return 0
 	}
-	_, size := binary.Uvarint(record[1:])
-	return max(len(record)-1-max(size, 0), 0)
+	n, size := binary.Uvarint(record[1:])
+	items := record[1+max(size, 0):]
+	if n <= uint64(len(items)) && l1.IsRaw(items[n:]) {
+		return int(n)
+	}
+	return len(items)
 }
 
 // entryBytes is the same of an entry.
-func entryBytes(e ao.Entry) int { return len(e.Assignment.Raw()) + len(e.Message.Raw()) }
+func entryBytes(e ao.Entry) int { return len(e.Assignment.Raw()) + settledBytes(e.Message) }
+
+// settledBytes is what settling a message takes: nothing for a transaction, which is on Arweave already.
+func settledBytes(m ao.Message) int {
+	if m.IsTransaction() {
+		return 0
+	}
+	return len(m.Raw())
+}
 
 func entryCost(e ao.Entry) int { return len(e.Assignment.Raw()) + len(e.Message.Raw()) + 512 }
 

@@ -20,7 +20,9 @@ func TestLogNames(t *testing.T) {
 }
 
 func TestItemBytes(t *testing.T) {
-	for _, e := range unitstest.MakeChain(t, "bytes", 2).Entries() {
+	c := unitstest.MakeChain(t, "bytes", 2)
+	c.Add(t, transactionOf(t))
+	for _, e := range c.Entries() {
 		if got := itemBytes(encodeRecord(e)); got != entryBytes(e) {
 			t.Errorf("%d bytes of items, want %d", got, entryBytes(e))
 		}
@@ -62,7 +64,9 @@ func TestRecentIsBounded(t *testing.T) {
 }
 
 func FuzzRecord(f *testing.F) {
-	for _, e := range unitstest.MakeChain(f, "record", 2).Entries() {
+	c := unitstest.MakeChain(f, "record", 2)
+	c.Add(f, transactionOf(f))
+	for _, e := range c.Entries() {
 		f.Add(encodeRecord(e))
 	}
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})

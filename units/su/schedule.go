@@ -17,6 +17,9 @@ const hopSchedule = "schedule"
 // slot is signed in memory; the store takes it, synced, only if it is next; then, and only then, the signature leaves.
 // A crash anywhere leaves either nothing or the durable slot, and signing it again would make the same bytes.
 func (u *Unit) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.Assignment, error) {
+	if m.IsTransaction() { // Assign sees to it that it is deep enough in the chain
+		return ao.Assignment{}, ao.Refuse(hopSchedule, ao.WrongType, "a transaction is assigned, and not scheduled")
+	}
 	return u.schedule(ctx, process, m, nil)
 }
 
@@ -26,7 +29,7 @@ func (u *Unit) schedule(ctx context.Context, process ao.ID, m ao.Message, exclud
 	case m.IsZero():
 		return ao.Assignment{}, ao.Refuse(hopSchedule, ao.Malformed, "there is no message")
 	case len(m.Raw()) > u.cfg.MaxMessage:
-		return ao.Assignment{}, ao.Refuse(hopSchedule, ao.TooLarge, "an item of %d bytes, at most %d", len(m.Raw()), u.cfg.MaxMessage)
+		return ao.Assignment{}, ao.Refuse(hopSchedule, ao.TooLarge, "a message of %d bytes, at most %d", len(m.Raw()), u.cfg.MaxMessage)
 	}
 	leave, err := u.lines.enter(ctx, process)
 	if err != nil {
@@ -42,7 +45,7 @@ func (u *Unit) schedule(ctx context.Context, process ao.ID, m ao.Message, exclud
 	if first, err := u.firstOf(h, keys); err != nil || !first.IsZero() {
 		return first, err
 	}
-	price := len(m.Raw()) + assignmentBytes
+	price := settledBytes(m) + assignmentBytes
 	if err := u.purse.reserve(price); err != nil {
 		return ao.Assignment{}, err
 	}
@@ -83,7 +86,7 @@ func (u *Unit) headFor(process ao.ID, m ao.Message) (head, error) {
 // trusted copies of it share (§5.2.2). A process is pushed into its own log by nobody, so slot 0 has no digest.
 func indexKeys(h head, m ao.Message) []string {
 	keys := []string{messageKey(h.cursor.Process, m.ID())}
-	if _, pushed := m.Pushed(); pushed && m.ID() != h.cursor.Process {
+	if m.HasCopies() && m.ID() != h.cursor.Process {
 		keys = append(keys, digestKey(h.cursor.Process, ao.PushDigest(m, h.process.Trusts(m.Owner()))))
 	}
 	return keys

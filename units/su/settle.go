@@ -69,15 +69,15 @@ const settleTurn = 64
 // parcel is a few entries on their way to the archive, those of one log in order.
 type parcel struct {
 	places []place
-	items  [][2]*ans104.Item // message and assignment
+	items  [][]*ans104.Item // message and assignment; of a transaction the assignment alone
 	sizes  []int
 	bytes  int
 }
 
 func (p *parcel) all() []*ans104.Item {
 	out := make([]*ans104.Item, 0, 2*len(p.items))
-	for _, pair := range p.items {
-		out = append(out, pair[0], pair[1])
+	for _, items := range p.items {
+		out = append(out, items...)
 	}
 	return out
 }
@@ -126,7 +126,11 @@ func (u *Unit) pack(held map[ao.ID]bool) (p parcel) {
 				return p
 			}
 			p.places = append(p.places, at)
-			p.items = append(p.items, [2]*ans104.Item{e.Message.Item(), e.Assignment.Item()})
+			items := []*ans104.Item{e.Message.Item(), e.Assignment.Item()}
+			if e.Message.IsTransaction() {
+				items = items[1:]
+			}
+			p.items = append(p.items, items)
 			p.sizes = append(p.sizes, size)
 			p.bytes += size
 			at.slot++
@@ -155,12 +159,12 @@ func (u *Unit) handOver(ctx context.Context, p parcel, held map[ao.ID]bool) (tak
 	if !isItemsFault(err) {
 		return nil, 0, fmt.Errorf("hand over to the archive: %w", err)
 	}
-	for i, pair := range p.items {
+	for i, items := range p.items {
 		at := p.places[i]
 		if held[at.process] {
 			continue
 		}
-		switch err := u.cfg.Archive.Put(ctx, pair[0], pair[1]); {
+		switch err := u.cfg.Archive.Put(ctx, items...); {
 		case err == nil:
 			taken[at.process] = at.slot + 1
 			bytes += int64(p.sizes[i])

@@ -13,9 +13,10 @@ import (
 
 func TestScheduler(t *testing.T) {
 	unitstest.TestScheduler(t, func(t *testing.T) unitstest.SchedulerFixture {
-		u := newUnit(t, memory(t), newFakeArchive(100))
+		a := newFakeArchive(100)
+		u := newUnit(t, memory(t), a)
 		run(t, u)
-		return unitstest.SchedulerFixture{Scheduler: u, Log: u, Address: u.Address()}
+		return unitstest.SchedulerFixture{Scheduler: u, Log: u, Address: u.Address(), Bury: a.bury}
 	})
 }
 

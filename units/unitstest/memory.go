@@ -7,6 +7,7 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/units"
 )
 
@@ -16,9 +17,16 @@ type Memory struct {
 	signer  ans104.Signer
 	address string
 
-	lock  sync.Mutex
-	logs  map[ao.ID]*memoryLog
-	grown chan struct{} // closed and renewed whenever a log grows
+	lock   sync.Mutex
+	logs   map[ao.ID]*memoryLog
+	buried map[ao.ID]buried
+	grown  chan struct{} // closed and renewed whenever a log grows
+}
+
+// buried is a transaction of Arweave and how many blocks confirm it.
+type buried struct {
+	tx    *l1.Tx
+	depth uint64
 }
 
 type memoryLog struct {
@@ -33,6 +41,7 @@ func NewMemory(signer ans104.Signer) *Memory {
 		signer:  signer,
 		address: Address(signer),
 		logs:    make(map[ao.ID]*memoryLog),
+		buried:  make(map[ao.ID]buried),
 		grown:   make(chan struct{}),
 	}
 }
@@ -56,6 +65,13 @@ func (s *Memory) Load(c *Chain) {
 	s.wake()
 }
 
+// Bury lets a transaction of Arweave be assigned as one that so many blocks confirm.
+func (s *Memory) Bury(tx *l1.Tx, depth uint64) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.buried[tx.ID] = buried{tx, depth}
+}
+
 // index remembers where an entry is found.
 func (l *memoryLog) index(e ao.Entry) {
 	slot := e.Assignment.Nonce()
@@ -66,7 +82,7 @@ func (l *memoryLog) index(e ao.Entry) {
 }
 
 func (l *memoryLog) digest(m ao.Message) (digest [32]byte, ok bool) {
-	if _, pushed := m.Pushed(); !pushed || m.ID() == l.process.ID() {
+	if !m.HasCopies() || m.ID() == l.process.ID() {
 		return digest, false
 	}
 	return ao.PushDigest(m, l.process.Trusts(m.Owner())), true
@@ -83,44 +99,64 @@ func (s *Memory) Schedule(ctx context.Context, process ao.ID, m ao.Message) (ao.
 	return s.schedule(ctx, process, m, nil)
 }
 
-// Assign implements units.Scheduler for messages that are handed to it or in one of its logs.
+// Assign implements units.Scheduler for messages that are handed to it or in one of its logs, and for what was buried.
 func (s *Memory) Assign(ctx context.Context, process, message ao.ID, how ao.AssignOptions) (ao.Assignment, error) {
 	const hop = "schedule"
 	if err := how.Check(); err != nil {
 		return ao.Assignment{}, ao.Refuse(hop, ao.BadTags, "%v", err)
 	}
-	if how.BaseLayer {
-		return ao.Assignment{}, ao.Refuse(hop, ao.Unsupported, "there is no base layer here")
-	}
 	if _, err := s.Next(ctx, process); err != nil {
 		return ao.Assignment{}, ao.Refuse(hop, ao.UnknownProcess, "no log of %s here", process)
 	}
-	m, ok := units.HandedMessage(ctx, message)
-	if !ok {
-		if m, ok = s.message(message); !ok {
-			return ao.Assignment{}, ao.Refuse(hop, ao.UnknownMessage, "%s", message)
-		}
+	if slot, err := s.Find(ctx, process, message); err == nil {
+		es, _, err := s.at(process, slot)
+		return es[0].Assignment, err
+	}
+	var m ao.Message
+	var err error
+	if how.BaseLayer {
+		m, err = s.transaction(process, message)
+	} else {
+		m, err = s.item(ctx, message)
+	}
+	if err != nil {
+		return ao.Assignment{}, err
 	}
 	if len(how.Exclude) > 0 && m.IsFor(process) {
-		if slot, err := s.Find(ctx, process, message); err == nil {
-			es, _, err := s.at(process, slot)
-			return es[0].Assignment, err
-		}
 		return ao.Assignment{}, ao.Refuse(hop, ao.BadTags, "nothing is excluded at home")
 	}
 	return s.schedule(ctx, process, m, how.Exclude)
 }
 
-// message is one of that ID in any log.
-func (s *Memory) message(id ao.ID) (ao.Message, bool) {
+// item is the one of that ID that was handed along or is in any log.
+func (s *Memory) item(ctx context.Context, id ao.ID) (ao.Message, error) {
+	if m, ok := units.HandedMessage(ctx, id); ok {
+		return m, nil
+	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	for _, l := range s.logs {
-		if slot, ok := l.slots[id]; ok && l.chain.entries[slot].Message.ID() == id {
-			return l.chain.entries[slot].Message, true
+		if slot, ok := l.slots[id]; ok {
+			if m := l.chain.entries[slot].Message; m.ID() == id && !m.IsTransaction() {
+				return m, nil
+			}
 		}
 	}
-	return ao.Message{}, false
+	return ao.Message{}, ao.Refuse("schedule", ao.UnknownMessage, "%s", id)
+}
+
+// transaction is one that is buried deep enough for the process.
+func (s *Memory) transaction(process, id ao.ID) (ao.Message, error) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	b, ok := s.buried[id]
+	switch {
+	case !ok:
+		return ao.Message{}, ao.Refuse("schedule", ao.UnknownMessage, "%s", id)
+	case b.depth < s.logs[process].process.SettlementDepth():
+		return ao.Message{}, ao.Refuse("schedule", ao.Unconfirmed, "%s is confirmed by %d blocks", id, b.depth)
+	}
+	return ao.NewTransaction(b.tx)
 }
 
 func (s *Memory) schedule(ctx context.Context, process ao.ID, m ao.Message, exclude []string) (ao.Assignment, error) {

@@ -27,6 +27,7 @@ type Reference struct {
 	logs   map[ao.ID]*referenceLog
 	calls  int
 	height uint64
+	buried map[ao.ID]uint64 // how many blocks confirm a transaction of Arweave
 }
 
 // referenceLog is a log of its own and what it is made with.
@@ -54,7 +55,7 @@ type referenceNode struct {
 
 // NewReference is a scheduler with that wallet, which sees a block after the change to sound hash chains.
 func NewReference(signer ans104.Signer) *Reference {
-	return &Reference{signer: signer, logs: map[ao.ID]*referenceLog{}, height: ao.ChainedSince + 1000}
+	return &Reference{signer: signer, logs: map[ao.ID]*referenceLog{}, height: ao.ChainedSince + 1000, buried: map[ao.ID]uint64{}}
 }
 
 // Address is the wallet's address, which processes name as their Scheduler.
@@ -87,6 +88,13 @@ func (s *Reference) Skip(process ao.ID, slots int) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.logs[process].next += ao.Slot(slots)
+}
+
+// Bury lets a transaction of Arweave be assigned as one that so many blocks confirm.
+func (s *Reference) Bury(tx ao.ID, depth uint64) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.buried[tx] = depth
 }
 
 // Calls is how many requests there were.
@@ -223,6 +231,9 @@ func (s *Reference) post(r *http.Request) (any, error) {
 		var exclude []string
 		if q.Has("exclude") {
 			exclude = strings.Split(q.Get("exclude"), ",")
+		}
+		if q.Has("base-layer") && s.buried[id] < 20 {
+			return nil, said("Not enough confirmations to assign")
 		}
 		a, err := s.assign(p, id, nil, exclude)
 		if err != nil {

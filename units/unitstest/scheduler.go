@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/l1"
 	"github.com/aopeer/aopeer/units"
 )
 
@@ -16,6 +17,9 @@ type SchedulerFixture struct {
 	Scheduler units.Scheduler
 	Log       units.Log
 	Address   string // the scheduler's: what the Scheduler tag of its processes names
+
+	// Bury has Arweave hold the transaction from now on, confirmed by so many blocks.
+	Bury func(tx *l1.Tx, depth uint64)
 }
 
 // TestScheduler holds a scheduler to its contract. Every call of newFixture may return the same scheduler: no test
@@ -36,6 +40,7 @@ func TestScheduler(t *testing.T, newFixture func(t *testing.T) SchedulerFixture)
 		{"a message is assigned to further processes", testAssign},
 		{"an existing message is assigned by its name", testAssignByName},
 		{"what cannot be assigned is refused", testAssignRefused},
+		{"a transaction of Arweave is assigned once it is deep enough", testAssignTransaction},
 		{"many callers leave no gap", testManyCallers},
 		{"an ended context is refused", testScheduleEnded},
 	} {

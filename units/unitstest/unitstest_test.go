@@ -18,7 +18,7 @@ var (
 func TestMemoryIsAScheduler(t *testing.T) {
 	unitstest.TestScheduler(t, func(*testing.T) unitstest.SchedulerFixture {
 		s := unitstest.NewMemory(unitstest.Signer("unit"))
-		return unitstest.SchedulerFixture{Scheduler: s, Log: s, Address: s.Address()}
+		return unitstest.SchedulerFixture{Scheduler: s, Log: s, Address: s.Address(), Bury: s.Bury}
 	})
 }
 

@@ -140,6 +140,31 @@ assert.doesNotMatch(text((await evaluate(bob, 'return Noted'))[0]), /secret/)
 assert.equal(await ao.assign({ process: bob, message: note }), assigned)
 say('assigned')
 
+// So does a transaction of Arweave itself, once the chain has it as deep as the process asks.
+const arweave = Arweave.init({ host: new URL(d.gateway).hostname, port: new URL(d.gateway).port, protocol: 'http' })
+const purse = JSON.parse(readFileSync(d.wallet))
+const onChain = await arweave.createTransaction({ data: 'written on Arweave' }, purse)
+onChain.addTag('Action', 'Note')
+onChain.addTag('Colour', 'green')
+await arweave.transactions.sign(onChain, purse)
+assert.equal((await arweave.transactions.post(onChain)).status, 200)
+const reader = await spawn({ Name: 'reader', 'Settlement-Depth': '1' })
+await evaluate(reader, `ao.addAssignable("note", { Action = "Note" })
+Handlers.add("note", Handlers.utils.hasMatchingTag("Action", "Note"), function(msg)
+  Noted = msg.Id .. " " .. msg.Tags.Colour .. " " .. msg.Owner .. " " .. tostring(msg.Data)
+end)`)
+await assert.rejects(ao.assign({ process: bob, message: onChain.id, baseLayer: true }), /Not enough confirmations/)
+let landed
+await until('transaction in a block', async () => {
+  await wire(d.gateway + '/mine')
+  return landed = await ao.assign({ process: reader, message: onChain.id, baseLayer: true, exclude: ['Anchor'] }).catch(() => undefined)
+})
+assert.equal((await ao.result({ process: reader, message: landed })).Error, undefined)
+assert.equal(text((await evaluate(reader, 'return Noted'))[0]),
+  [onChain.id, 'green', await arweave.wallets.jwkToAddress(purse), 'written on Arweave'].join(' '))
+assert.equal((await (await wire(`${d.su}/${onChain.id}?process-id=${reader}`)).json()).message, null)
+say('assigned from Arweave')
+
 // A process that has a clock: its ticks are among its results, and what it sends is pushed while somebody asks for it.
 const clock = await spawn({ Name: 'clock', 'Cron-Interval': '1-second', 'Cron-Tag-Action': 'Cron' })
 await evaluate(bob, 'Handlers.add("ticked", Handlers.utils.hasMatchingTag("Action", "Tick"), function() Ticked = (Ticked or 0) + 1 end)')
