@@ -13,9 +13,9 @@ import (
 )
 
 // Assignment is a scheduler's signed promise that a message holds a slot of a process's log (§5.3). It exists only
-// parsed and verified, or just signed.
+// parsed and verified, or just signed, or told (ParseTold).
 type Assignment struct {
-	item   *ans104.Item
+	is     body
 	fields AssignmentFields
 }
 
@@ -66,7 +66,7 @@ func SignAssignment(s ans104.Signer, f AssignmentFields) (Assignment, error) {
 	if err != nil {
 		return Assignment{}, fmt.Errorf("sign assignment: %w", err)
 	}
-	return Assignment{item: it, fields: f}, nil
+	return Assignment{is: it, fields: f}, nil
 }
 
 // twelveDigits is a height as the reference scheduler writes it: with zeros in front up to twelve digits.
@@ -106,7 +106,7 @@ func newAssignment(it *ans104.Item, verify func(*ans104.Item) error) (Assignment
 	if tags.Get("Type") != TypeAssignment {
 		return Assignment{}, fmt.Errorf("%w: %.32q, want %s", ErrType, tags.Get("Type"), TypeAssignment)
 	}
-	a := Assignment{item: it}
+	a := Assignment{is: it}
 	if err := a.fields.read(tags, a.IsElsewhere()); err != nil {
 		return Assignment{}, err
 	}
@@ -157,10 +157,10 @@ func (f *AssignmentFields) read(tags Tags, elsewhere bool) (err error) {
 }
 
 // IsZero says whether this is the zero value, which is no assignment.
-func (a Assignment) IsZero() bool { return a.item == nil }
+func (a Assignment) IsZero() bool { return a.is == nil }
 
-// ID is the assignment item's ID.
-func (a Assignment) ID() ID { return a.item.ID() }
+// ID is the assignment item's ID. Of a void assignment that is told it is the ID of the one in whose place it stands.
+func (a Assignment) ID() ID { return a.is.ID() }
 
 // Fields is what the assignment says.
 func (a Assignment) Fields() AssignmentFields { return a.fields }
@@ -175,19 +175,37 @@ func (a Assignment) Nonce() Slot { return a.fields.Nonce }
 func (a Assignment) Message() ID { return a.fields.Message }
 
 // Owner is the address of the scheduler that signed.
-func (a Assignment) Owner() string { return a.item.OwnerAddress() }
+func (a Assignment) Owner() string { return a.is.OwnerAddress() }
 
 // IsElsewhere says whether a scheduler of today's network signed: one whose key is no unit key. Cursor says what that means
 // for its log.
 func (a Assignment) IsElsewhere() bool {
-	return a.item != nil && a.item.SignatureType() != ans104.Ed25519
+	it := itemOf(a.is)
+	return it != nil && it.SignatureType() != ans104.Ed25519
 }
 
-// Item is the signed item itself.
-func (a Assignment) Item() *ans104.Item { return a.item }
+// IsTold says that nobody's signature was checked: see ParseTold.
+func (a Assignment) IsTold() bool { return a.is != nil && itemOf(a.is) == nil }
 
-// Raw is the item's bytes; they must not be changed.
-func (a Assignment) Raw() []byte { return a.item.Raw() }
+// IsVoid says that whoever tells of the slot has found that its message took effect before.
+func (a Assignment) IsVoid() bool {
+	t, ok := a.is.(*told)
+	return ok && t.void
+}
+
+// Epoch is the tag, "0" if there is none.
+func (a Assignment) Epoch() string {
+	if epoch, ok := Tags(a.is.Tags()).Lookup("Epoch"); ok {
+		return epoch
+	}
+	return "0"
+}
+
+// Item is the signed item itself; nil if the assignment is told.
+func (a Assignment) Item() *ans104.Item { return itemOf(a.is) }
+
+// Raw is the item's bytes, nil if the assignment is told; they must not be changed.
+func (a Assignment) Raw() []byte { return a.is.Raw() }
 
 // Link is the Hash-Chain of the next slot, SHA-256(raw assignment ID ‖ raw Hash-Chain). It commits to this slot and
 // to all before it, and is the head that a claim about this slot names.
@@ -218,6 +236,8 @@ const (
 	// ProofBoot needs none: the entry is the process itself, which an evaluation begins with where the log does not. It
 	// stands in no log and has the time of the first assignment beside it.
 	ProofBoot Proof = "boot"
+	// ProofTold is none: the entry is what a HyperBEAM node tells its own computer, and the operator of both vouches for it.
+	ProofTold Proof = "told"
 )
 
 // Entry is one slot of a log: the assignment and the message that it assigns.

@@ -9,11 +9,17 @@ import (
 // MaxResult bounds the encoded bytes of one result.
 const MaxResult = 96 << 20
 
+// The first byte of an encoded result.
+const (
+	encodedPlain   = 1
+	encodedPatches = 2
+)
+
 // Encode is the result as units store it and send it to each other: a version byte, the decision, the gas, then Error,
-// Output and the three lists, every element with its length in four big-endian bytes. The JSON stays byte for byte as
-// the module emitted it, because the digest is over those bytes.
+// Output and the three lists, every element with its length in four big-endian bytes; with patches the version is another,
+// and they are a fourth list. The JSON stays byte for byte as the module emitted it, because the digest is over those bytes.
 func (r Result) Encode() []byte {
-	b := []byte{1, byte(r.Decision)}
+	b := []byte{encodedPlain, byte(r.Decision)}
 	b = binary.BigEndian.AppendUint64(b, r.GasUsed)
 	b = appendBlock(b, r.Error)
 	b = appendBlock(b, r.Output)
@@ -29,6 +35,13 @@ func (r Result) Encode() []byte {
 	for _, a := range r.Assignments {
 		b = appendBlock(b, a.Raw)
 	}
+	if len(r.Patches) > 0 {
+		b[0] = encodedPatches
+		b = binary.BigEndian.AppendUint32(b, uint32(len(r.Patches)))
+		for _, p := range r.Patches {
+			b = appendBlock(b, p)
+		}
+	}
 	return b
 }
 
@@ -39,7 +52,7 @@ func appendBlock(b, block []byte) []byte {
 
 // DecodeResult reads what Encode wrote and nothing else. Errors: ErrResponse.
 func DecodeResult(b []byte) (Result, error) {
-	if len(b) < 10 || b[0] != 1 || Decision(b[1]) > Skipped || len(b) > MaxResult {
+	if len(b) < 10 || (b[0] != encodedPlain && b[0] != encodedPatches) || Decision(b[1]) > Skipped || len(b) > MaxResult {
 		return Result{}, fmt.Errorf("%w: unknown encoding", ErrResponse)
 	}
 	r := Result{Decision: Decision(b[1]), GasUsed: binary.BigEndian.Uint64(b[2:])}
@@ -58,6 +71,11 @@ func DecodeResult(b []byte) (Result, error) {
 	each(func(raw json.RawMessage) { r.Messages = append(r.Messages, parseDraft(raw)) })
 	each(func(raw json.RawMessage) { r.Spawns = append(r.Spawns, parseDraft(raw)) })
 	each(func(raw json.RawMessage) { r.Assignments = append(r.Assignments, parseAssign(raw)) })
+	if b[0] == encodedPatches {
+		left = MaxOutbox
+		each(func(raw json.RawMessage) { r.Patches = append(r.Patches, raw) })
+		d.bad = d.bad || len(r.Patches) == 0
+	}
 	if d.bad || len(d.rest) != 0 {
 		return Result{}, fmt.Errorf("%w: lengths do not fit", ErrResponse)
 	}

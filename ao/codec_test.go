@@ -26,7 +26,7 @@ func TestResultEncoding(t *testing.T) {
 	failed.GasUsed = 7
 	for name, r := range map[string]Result{
 		"empty": {}, "full": r, "failed": failed, "duplicate": {Decision: Duplicate},
-		"much gas": {GasUsed: math.MaxUint64},
+		"much gas": {GasUsed: math.MaxUint64}, "patches": {Patches: []json.RawMessage{json.RawMessage(`{"a":1}`), json.RawMessage("2")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := r.Encode()

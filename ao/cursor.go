@@ -28,7 +28,8 @@ const (
 //
 // Where the assignments are signed elsewhere (Assignment.IsElsewhere), which is so for all of a log or for none, it bears
 // what schedulers there have done: a log that begins with a message instead of the process, slots that are left out, time
-// that runs backwards, and broken links if the log began before ChainedSince.
+// that runs backwards, and broken links if the log began before ChainedSince. Where they are told (Assignment.IsTold) it
+// bears the same, but no slot may be left out.
 type Cursor struct {
 	Process   ID
 	Next      Slot     // the slot expected now
@@ -46,7 +47,7 @@ func NewCursor(process ID) Cursor {
 // Step checks the next entry and moves past it; after an error the cursor has not moved.
 // Errors: ErrOtherLog, ErrGap, ErrLink, ErrOrder, ErrMismatch.
 func (c *Cursor) Step(e Entry) error {
-	f, elsewhere := e.Assignment.fields, e.Assignment.IsElsewhere()
+	f, elsewhere := e.Assignment.fields, e.Assignment.IsElsewhere() || e.Assignment.IsTold()
 	switch {
 	case f.Process != c.Process:
 		return fmt.Errorf("slot %d: %w", c.Next, ErrOtherLog)

@@ -44,7 +44,7 @@ func copyDigest(m Message, trusted bool, ignored ...string) [32]byte {
 		}
 		raw = append(raw, 0)
 	}
-	deep := ans104.DeepHash([]byte("dataitem"), []byte("1"), []byte("1"), nil, m.item.Target(), m.Anchor(), raw, m.Data())
+	deep := ans104.DeepHash([]byte("dataitem"), []byte("1"), []byte("1"), nil, m.is.Target(), m.Anchor(), raw, m.Data())
 	trust := byte(0)
 	if trusted {
 		trust = 1

@@ -128,7 +128,7 @@ func (m Message) Renamed(s ans104.Signer, process ID) (Message, error) {
 
 // again signs the message with other tags.
 func (m Message) again(s ans104.Signer, tags Tags) (Message, error) {
-	it, err := ans104.Sign(s, ans104.Fields{Target: m.item.Target(), Anchor: m.item.Anchor(), Tags: tags, Data: m.Data()})
+	it, err := ans104.Sign(s, ans104.Fields{Target: m.is.Target(), Anchor: m.is.Anchor(), Tags: tags, Data: m.Data()})
 	if err != nil {
 		return Message{}, fmt.Errorf("%w: %w", ErrDraft, err)
 	}

@@ -93,7 +93,7 @@ func FuzzParseAssignment(f *testing.F) {
 		}
 		signed, err := SignAssignment(signer("scheduler"), fields)
 		check(t, err)
-		check(t, again.read(signed.item.Tags(), false))
+		check(t, again.read(signed.is.Tags(), false))
 		if !reflect.DeepEqual(again, fields) {
 			t.Fatalf("%+v reads as %+v", fields, again)
 		}

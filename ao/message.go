@@ -1,6 +1,7 @@
 package ao
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,13 +19,30 @@ var (
 )
 
 // Message is what a process's log can hold: a signed item, which is a message to it or the process itself (§3.1), or a
-// transaction of Arweave that is assigned to it (NewTransaction). It exists only parsed and verified, or just signed; the
-// zero value is no message.
+// transaction of Arweave that is assigned to it (NewTransaction). It exists only parsed and verified, or just signed, or told
+// (ParseTold); the zero value is no message.
 type Message struct {
-	item    *ans104.Item
-	tx      *transaction // in the item's place
+	is      body
 	spawn   bool
 	process ID
+}
+
+// body is what a message or an assignment says: an item, a transaction, or what a node tells of one.
+type body interface {
+	ID() ID
+	OwnerAddress() string
+	Target() []byte
+	Anchor() []byte
+	Tags() []Tag
+	Data() []byte
+	Signature() []byte
+	Raw() []byte
+}
+
+// itemOf is the signed item, nil of what is none.
+func itemOf(b body) *ans104.Item {
+	it, _ := b.(*ans104.Item)
+	return it
 }
 
 // ParseMessage parses and verifies an item. Errors: those of ans104, ErrNotAO, ErrType, ErrTags, ErrTarget, ErrTooLarge.
@@ -74,7 +92,7 @@ func shapeMessage(it *ans104.Item) (Message, error) {
 	if !slices.Contains(tags.All("Data-Protocol"), DataProtocol) {
 		return Message{}, ErrNotAO
 	}
-	m := Message{item: it}
+	m := Message{is: it}
 	switch tags.Get("Type") {
 	case TypeProcess:
 		m.spawn, m.process = true, it.ID()
@@ -96,18 +114,16 @@ func shapeMessage(it *ans104.Item) (Message, error) {
 }
 
 // IsZero says whether this is the zero value, which is no message.
-func (m Message) IsZero() bool { return m.item == nil && m.tx == nil }
+func (m Message) IsZero() bool { return m.is == nil }
 
 // IsTransaction says whether the message is a transaction of Arweave and no item.
-func (m Message) IsTransaction() bool { return m.tx != nil }
+func (m Message) IsTransaction() bool {
+	_, is := m.is.(*transaction)
+	return is
+}
 
 // ID is the ID of the item, or the transaction.
-func (m Message) ID() ID {
-	if m.tx != nil {
-		return m.tx.parsed.ID
-	}
-	return m.item.ID()
-}
+func (m Message) ID() ID { return m.is.ID() }
 
 // IsSpawn says whether the message is a process: the initial item of a log (§3.1).
 func (m Message) IsSpawn() bool { return m.spawn }
@@ -119,7 +135,7 @@ func (m Message) Target() ID { return m.process }
 // Addressee is the process that a process tells of itself, the target of its item; zero for none, and for messages.
 func (m Message) Addressee() (process ID) {
 	if m.spawn {
-		copy(process[:], m.item.Target())
+		copy(process[:], m.is.Target())
 	}
 	return process
 }
@@ -130,44 +146,33 @@ func (m Message) IsFor(process ID) bool {
 }
 
 // Tags is the message's ordered tags.
-func (m Message) Tags() Tags {
-	if m.tx != nil {
-		return Tags(m.tx.parsed.Tags)
-	}
-	return Tags(m.item.Tags())
-}
+func (m Message) Tags() Tags { return Tags(m.is.Tags()) }
 
 // Data is the message's payload; it must not be changed.
-func (m Message) Data() []byte {
-	if m.tx != nil {
-		return m.tx.parsed.Data
-	}
-	return m.item.Data()
+func (m Message) Data() []byte { return m.is.Data() }
+
+// LacksData says that the message is told, and its data, which are no text, are not.
+func (m Message) LacksData() bool {
+	t, ok := m.is.(*told)
+	return ok && t.data == nil
 }
 
-// Anchor is the message's anchor: 32 bytes or none, of a transaction also 48.
-func (m Message) Anchor() []byte {
-	if m.tx != nil {
-		return m.tx.parsed.Anchor
-	}
-	return m.item.Anchor()
-}
+// Anchor is the message's anchor: 32 bytes or none, of a transaction also 48, or what is told of it.
+func (m Message) Anchor() []byte { return m.is.Anchor() }
 
-// Signature is the signature, whose digest is the ID.
-func (m Message) Signature() []byte {
-	if m.tx != nil {
-		return m.tx.parsed.Signature
+// Signature is the signature, whose digest is the ID; nil of a message that is told with something else in its place.
+func (m Message) Signature() []byte { return m.is.Signature() }
+
+// SignatureText is the signature in base64url or, of a message that is told, as it is told.
+func (m Message) SignatureText() string {
+	if t, ok := m.is.(*told); ok {
+		return t.signature
 	}
-	return m.item.Signature()
+	return base64.RawURLEncoding.EncodeToString(m.Signature())
 }
 
 // Owner is the address of the signer.
-func (m Message) Owner() string {
-	if m.tx != nil {
-		return m.tx.parsed.OwnerAddress()
-	}
-	return m.item.OwnerAddress()
-}
+func (m Message) Owner() string { return m.is.OwnerAddress() }
 
 // From is who the message speaks for: the process named by From-Process if it was pushed, else the signer. It is a
 // statement of the signer's, believed only as far as the target trusts the signer.
@@ -185,19 +190,14 @@ func (m Message) Pushed() (process string, ok bool) { return m.Tags().Lookup("Fr
 // A transaction is one of its kind, whatever its tags say.
 func (m Message) HasCopies() bool {
 	_, pushed := m.Pushed()
-	return pushed && m.tx == nil
+	return pushed && !m.IsTransaction()
 }
 
 // IsCast says whether the signer wants the message scheduled and its result left alone (§3.5).
 func (m Message) IsCast() bool { return m.Tags().Get("Push-Mode") == "cast" }
 
-// Item is the signed item itself; nil for a transaction.
-func (m Message) Item() *ans104.Item { return m.item }
+// Item is the signed item itself; nil for a transaction, and for what is told.
+func (m Message) Item() *ans104.Item { return itemOf(m.is) }
 
-// Raw is the bytes of the item, or the raw form of the transaction; they must not be changed.
-func (m Message) Raw() []byte {
-	if m.tx != nil {
-		return m.tx.raw
-	}
-	return m.item.Raw()
-}
+// Raw is the bytes of the item, or the raw form of the transaction, and nil of what is told; they must not be changed.
+func (m Message) Raw() []byte { return m.is.Raw() }

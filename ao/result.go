@@ -33,6 +33,7 @@ type Result struct {
 	Messages    []Draft
 	Spawns      []Draft
 	Assignments []AssignDraft
+	Patches     []json.RawMessage // to the state of a HyperBEAM node that asked, and of nothing else; no part of the digest
 	Decision    Decision
 	GasUsed     uint64 // fuel; a local figure, no part of the digest
 }
@@ -81,7 +82,7 @@ func ParseResponse(raw []byte) (Result, error) {
 		}
 		return Result{Error: bytes.Clone(outer["response"])}, nil
 	}
-	body, isObject := members(outer["response"], "Output", "Error", "Messages", "Spawns", "Assignments")
+	body, isObject := members(outer["response"], "Output", "Error", "Messages", "Spawns", "Assignments", "Patches")
 	if !isObject {
 		return Result{}, ErrResponse
 	}
@@ -98,6 +99,11 @@ func ParseResponse(raw []byte) (Result, error) {
 	}
 	if total > MaxOutbox {
 		return Failed(fmt.Sprintf("too many messages in the outbox: at most %d", MaxOutbox)), nil
+	}
+	if patches, ok := elements(body["Patches"], MaxOutbox); ok && len(patches) <= MaxOutbox {
+		for _, e := range patches {
+			r.Patches = append(r.Patches, bytes.Clone(e))
+		}
 	}
 	for _, e := range lists[0] {
 		r.Messages = append(r.Messages, parseDraft(bytes.Clone(e)))

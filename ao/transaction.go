@@ -12,6 +12,15 @@ type transaction struct {
 	parsed *l1.Tx
 }
 
+func (t *transaction) ID() ID               { return t.parsed.ID }
+func (t *transaction) OwnerAddress() string { return t.parsed.OwnerAddress() }
+func (t *transaction) Target() []byte       { return t.parsed.Target }
+func (t *transaction) Anchor() []byte       { return t.parsed.Anchor }
+func (t *transaction) Tags() []Tag          { return t.parsed.Tags }
+func (t *transaction) Data() []byte         { return t.parsed.Data }
+func (t *transaction) Signature() []byte    { return t.parsed.Signature }
+func (t *transaction) Raw() []byte          { return t.raw }
+
 // NewTransaction verifies a transaction of Arweave that has its data with it, and takes it as a message that can be assigned.
 // Any may be one, whatever its tags say; it starts no log, and whom it pays is its target. What becomes of tx later does not
 // matter. Errors: ErrTooLarge, l1.ErrTx.
@@ -34,7 +43,7 @@ func parseTransaction(raw []byte) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	m := Message{tx: &transaction{raw: raw, parsed: tx}}
+	m := Message{is: &transaction{raw: raw, parsed: tx}}
 	copy(m.process[:], tx.Target)
 	return m, nil
 }

@@ -21,12 +21,15 @@ func envelope(e ao.Entry, boot []byte) []byte {
 	b := make([]byte, 0, 1024+len(m.Data()))
 	b = field(b, '{', "Id", m.ID().String())
 	if !f.Excludes("Signature") {
-		b = field(b, ',', "Signature", base64.RawURLEncoding.EncodeToString(m.Signature()))
+		b = field(b, ',', "Signature", m.SignatureText())
 	}
 	switch {
 	case boots:
 		b = field(b, ',', "Data", string(boot))
-	case !f.Excludes("Data"):
+	case f.Excludes("Data"):
+	case m.LacksData():
+		b = append(b, `,"Data":null`...)
+	default:
 		b = field(b, ',', "Data", string(m.Data()))
 	}
 	b = field(b, ',', "Owner", m.Owner())

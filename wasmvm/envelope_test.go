@@ -3,6 +3,7 @@ package wasmvm
 import (
 	"encoding/json"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -306,5 +307,28 @@ func TestBootedEnvelope(t *testing.T) {
 			v.Tags[len(v.Tags)-1] != (ao.Tag{Name: "On-Boot", Value: "Data"}) || len(v.Tags) != len(c.m.Tags())+1 {
 			t.Errorf("%v: %s", err, got)
 		}
+	}
+}
+
+// TestToldEnvelope: what a HyperBEAM node tells reaches the module as it was told, also data that are no text.
+func TestToldEnvelope(t *testing.T) {
+	node := unitstest.NewHyperBEAM()
+	pid := node.Spawn("p", unitstest.ID("module"), 1)
+	from := unitstest.ID("q").String()
+	node.Add(pid, "m", "", func(message, _ map[string]any) {
+		message["Data"], message["Signature"] = nil, "not base64url"
+		unitstest.SetTag(message, "Count", 7)
+	}, ao.Tag{Name: "From-Process", Value: from})
+	page, err := ao.ParseTold([]byte(node.Body(pid, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := page.Entries[0].Assignment.Fields()
+	want := `{"Id":"` + unitstest.ID("m").String() + `","Signature":"not base64url","Data":null,"Owner":"` + unitstest.ID("user").String() +
+		`","Target":"` + pid.String() + `","Anchor":"00000000000000000000000000000007","From":"` + from + `","Forwarded-By":"` + unitstest.ID("user").String() +
+		`","Tags":[{"name":"From-Process","value":"` + from + `"},{"name":"Count","value":"7"}],"Epoch":0,"Nonce":1,"Timestamp":` +
+		strconv.FormatInt(f.Timestamp, 10) + `,"Block-Height":2,"Hash-Chain":"` + ao.ID(f.HashChain).String() + `","Cron":false,"Read-Only":false}`
+	if got := string(envelope(page.Entries[0], nil)); got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
 }

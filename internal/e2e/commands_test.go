@@ -66,6 +66,7 @@ func TestCommandsOnDevnet(t *testing.T) {
 	}
 
 	useOverHTTP(t, home, p, net)
+	besideHyperBEAM(t, home, net)
 
 	// log lists every slot once, in order.
 	log := logOf(t, home, p)

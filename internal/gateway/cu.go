@@ -23,6 +23,7 @@ type resultInfo struct {
 	Spawns      []json.RawMessage `json:"Spawns"`
 	Output      json.RawMessage   `json:"Output"`
 	Error       json.RawMessage   `json:"Error,omitempty"`
+	Patches     []json.RawMessage `json:"Patches,omitempty"` // for a HyperBEAM node alone
 	GasUsed     uint64            `json:"GasUsed,omitempty"`
 }
 
@@ -99,14 +100,26 @@ func (g *Gateway) compute(ctx context.Context, process ao.ID, slot ao.Slot) (uni
 // busy turns the refusal of a computer that did not get there into one that says how far it is.
 func (g *Gateway) busy(ctx context.Context, process ao.ID, slot ao.Slot, err error) error {
 	late := ctx.Err() != nil || errors.Is(err, &ao.Refusal{Code: ao.Deadline}) || errors.Is(err, &ao.Refusal{Code: ao.Busy})
-	if !late || g.cfg.Behind == nil {
+	if !late {
 		return err
 	}
-	left, ok := g.cfg.Behind(process, slot)
-	if !ok || left == 0 {
+	left := g.standing(process).Behind(slot)
+	if left == 0 {
 		return err
 	}
 	out := refused(http.StatusServiceUnavailable, "Evaluation of process \"%s\" to slot %d is in progress: %d slots are left", process, slot, left)
 	out.after = g.cfg.Limits.AnswerTime / 4
 	return out
+}
+
+// standing is how far the computer is with a process, as far as it says.
+func (g *Gateway) standing(process ao.ID) units.Standing {
+	if g.cfg.Standing == nil {
+		return units.Standing{}
+	}
+	at, err := g.cfg.Standing(process)
+	if err != nil {
+		return units.Standing{}
+	}
+	return at
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -28,7 +29,24 @@ type dryMessage struct {
 	Target *string         `json:"Target"`
 	Anchor *string         `json:"Anchor"`
 	Data   json.RawMessage `json:"Data"`
-	Tags   []tag           `json:"Tags"`
+	Tags   []dryTag        `json:"Tags"`
+}
+
+// dryTag is a tag whose value may be a number or a truth value, which is then its text.
+type dryTag struct {
+	Name  string   `json:"name"`
+	Value dryValue `json:"value"`
+}
+
+type dryValue string
+
+// UnmarshalJSON reads any value that is no list and no object.
+func (v *dryValue) UnmarshalJSON(raw []byte) error {
+	if len(raw) > 0 && (raw[0] == '[' || raw[0] == '{') {
+		return errors.New("the value of a tag is a list or an object")
+	}
+	*v = dryValue(dataOf(raw))
+	return nil
 }
 
 // anybody is who asks if the caller does not say.
@@ -47,7 +65,7 @@ func (m dryMessage) query() ao.Query {
 		q.From = *m.From
 	}
 	for _, t := range m.Tags {
-		q.Tags = append(q.Tags, ao.Tag{Name: t.Name, Value: t.Value})
+		q.Tags = append(q.Tags, ao.Tag{Name: t.Name, Value: string(t.Value)})
 	}
 	if p, ok := q.Tags.Lookup("From-Process"); ok {
 		q.From = p

@@ -7,7 +7,7 @@
 // It never decides anything that a door of units does not decide for peers on the mesh, keeps no state but what bounds
 // its callers, and believes no header about who is asking.
 //
-// Start with routes.go, where HTTP begins; then su.go, cu.go and mu.go, one surface each. guard.go is what every request
+// Start with routes.go, where HTTP begins; then su.go, cu.go, mu.go and hyperbeam.go, one surface each. guard.go is what every request
 // passes first; docs/interop.md says where today's network is followed and where not.
 package gateway
 
@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
@@ -37,10 +38,13 @@ const (
 	Messenger Surface = "mu"
 	Scheduler Surface = "su"
 	Computer  Surface = "cu"
+	// HyperBEAM is what a HyperBEAM node asks of the computer beside it, besides what every computer answers. Nobody signs
+	// what it tells, so that it is served to this machine alone.
+	HyperBEAM Surface = "hyperbeam"
 )
 
 // Surfaces are all of them, in the order of devnet.json.
-func Surfaces() []Surface { return []Surface{Messenger, Scheduler, Computer} }
+func Surfaces() []Surface { return []Surface{Messenger, Scheduler, Computer, HyperBEAM} }
 
 // Door is an address and what is served there. Where several surfaces share one, routes that they have in common are
 // answered as the table says.
@@ -57,12 +61,13 @@ type Config struct {
 	Scheduler units.Scheduler
 	Computer  units.Computer
 	Directory units.Directory
-	Log       units.Log                                    // the logs of the scheduler's surface; nil: whatever the directory finds
-	Height    func() (height uint64, known bool)           // the newest block height
-	Behind    func(ao.ID, ao.Slot) (slots uint64, ok bool) // how much the computer has to evaluate first; nil: it does not say
-	States    units.States                                 // what gives the states and looks back; nil: that is refused
-	Status    func() (any, error)                          // what /status says
-	NotReady  func() string                                // why the peer takes no work; "" if it does
+	Log       units.Log                                                 // the logs of the scheduler's surface; nil: whatever the directory finds
+	Height    func() (height uint64, known bool)                        // the newest block height
+	Standing  func(ao.ID) (units.Standing, error)                       // how far the computer is; nil: it does not say
+	Save      func(context.Context, ao.ID) (ao.AssignmentFields, error) // has the computer write a checkpoint; nil: it writes none
+	States    units.States                                              // what gives the states and looks back; nil: that is refused
+	Status    func() (any, error)                                       // what /status says
+	NotReady  func() string                                             // why the peer takes no work; "" if it does
 	Limits    Limits
 	Now       func() time.Time // time.Now
 	Logger    *slog.Logger     // silent
@@ -125,6 +130,9 @@ func New(cfg Config) (*Gateway, error) {
 				return nil, fmt.Errorf("gateway: %s is to be served and there is no such unit", s)
 			}
 		}
+		if serves(d.Surfaces, HyperBEAM) && !isLoopback(d.Listen) {
+			return nil, fmt.Errorf("gateway: %q is open to others, and what a HyperBEAM node tells its computer is for this machine alone: listen on 127.0.0.1", d.Listen)
+		}
 	}
 	cfg.Limits.setDefaults()
 	if cfg.Now == nil {
@@ -150,7 +158,7 @@ func (c Config) has(s Surface) bool {
 		return c.Messenger != nil
 	case Scheduler:
 		return c.Scheduler != nil && c.Directory != nil && c.Height != nil
-	case Computer:
+	case Computer, HyperBEAM:
 		return c.Computer != nil && c.Directory != nil
 	}
 	return false
@@ -191,6 +199,13 @@ func address(listen string) (string, error) {
 		host = "127.0.0.1"
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// isLoopback says whether only this machine reaches a door.
+func isLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip, ipErr := netip.ParseAddr(host)
+	return err == nil && (host == "" || host == "localhost" || ipErr == nil && ip.IsLoopback())
 }
 
 // CheckListen says what is wrong with the address of a door.

@@ -14,6 +14,7 @@ import (
 const (
 	bodyItem = "item"
 	bodyJSON = "json"
+	bodyTold = "told"
 )
 
 // guard is what every request passes: pages of any origin may ask, each address only so often, and all together only so
@@ -64,14 +65,19 @@ func caller(r *http.Request) netip.Addr {
 	return ip
 }
 
-// read takes a body, bounded in bytes and in time. A longer one is refused before it is read where its length is known.
+// read takes a body within the gateway's bounds.
 func (g *Gateway) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > g.cfg.Limits.Body {
-		return nil, &http.MaxBytesError{Limit: g.cfg.Limits.Body}
+	return g.readWithin(w, r, g.cfg.Limits.Body)
+}
+
+// readWithin takes a body, bounded in bytes and in time. A longer one is refused before it is read where its length is known.
+func (g *Gateway) readWithin(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	// A server that cannot set deadlines is one of a test that needs none.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(g.cfg.Limits.BodyTime))
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, g.cfg.Limits.Body))
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLong *http.MaxBytesError
 	switch {
 	case err == nil:

@@ -14,7 +14,11 @@ import (
 func OpenAPI(s Surface) ([]byte, error) {
 	titles := map[Surface]string{
 		Messenger: "Messenger (mu) of a peer of the AO computer", Scheduler: "Scheduler (su) of a peer of the AO computer",
-		Computer: "Computer (cu) of a peer of the AO computer",
+		Computer: "Computer (cu) of a peer of the AO computer", HyperBEAM: "Computer of a HyperBEAM node: what it answers besides a computer (cu)",
+	}
+	server := map[string]any{"url": "http://127.0.0.1:" + map[Surface]string{Messenger: "4002", Scheduler: "4003", Computer: "4004"}[s], "description": "of `aopeer devnet`"}
+	if s == HyperBEAM {
+		server = map[string]any{"url": "http://127.0.0.1:6363", "description": "of `aopeer run --hyperbeam URL --http 127.0.0.1:6363`"}
 	}
 	paths := map[string]map[string]any{}
 	schemas := map[string]any{}
@@ -37,7 +41,7 @@ func OpenAPI(s Surface) ([]byte, error) {
 			"title": titles[s], "version": "1",
 			"description": "Generated from the table in internal/gateway/routes.go; rewrite it with `make docs`. docs/interop.md says how it differs from today's network.",
 		},
-		"servers":    []any{map[string]any{"url": "http://127.0.0.1:" + map[Surface]string{Messenger: "4002", Scheduler: "4003", Computer: "4004"}[s], "description": "of `aopeer devnet`"}},
+		"servers":    []any{server},
 		"paths":      paths,
 		"components": map[string]any{"schemas": schemas},
 	})
@@ -64,6 +68,8 @@ func (r Route) operation(schemas map[string]any) map[string]any {
 		op["requestBody"] = body(kindBytes, map[string]any{"type": "string", "format": "binary", "description": "An ANS-104 data item."})
 	case bodyJSON:
 		op["requestBody"] = body(kindJSON, schemaOf(reflect.TypeFor[dryMessage](), schemas))
+	case bodyTold:
+		op["requestBody"] = body(kindJSON, map[string]any{"type": "object", "description": "A page of the node's schedule, in the format application/aos-2."})
 	}
 	answers := map[string]any{"default": map[string]any{
 		"description": "It is refused: the status says how, the text why. With 429 and 503 Retry-After says when to try again.",

@@ -207,7 +207,7 @@ func TestBusy(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
 		f.cfg.Computer = stuck{f.computer, 4}
 		f.cfg.Limits.AnswerTime = 10 * time.Millisecond
-		f.cfg.Behind = func(_ ao.ID, slot ao.Slot) (uint64, bool) { return uint64(slot) - 3, true }
+		f.cfg.Standing = func(ao.ID) (units.Standing, error) { return units.Standing{Recorded: 3, Next: 3}, nil }
 	})
 	pid := f.chain.Process().String()
 	for path, left := range map[string]string{

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ type Route struct {
 	Path    string
 	What    string
 	Params  []Param
-	Body    string   // what is sent: item, json, or nothing
+	Body    string   // what is sent: item, json, told, or nothing
 	Answers []Answer // what comes back when all is well; refusals are the same everywhere
 
 	yields bool // on a door of several surfaces, another's route at the same address goes before
@@ -39,7 +40,7 @@ type handler func(g *Gateway, w http.ResponseWriter, r *http.Request) error
 
 // Routes is where HTTP begins: every method and path, who answers it, and what comes back.
 func Routes() []Route {
-	return append(append(append(ownRoutes(), messengerRoutes()...), schedulerRoutes()...), computerRoutes()...)
+	return slices.Concat(ownRoutes(), messengerRoutes(), schedulerRoutes(), computerRoutes(), hyperbeamRoutes())
 }
 
 // ownRoutes are on every surface.
@@ -141,7 +142,7 @@ func computerRoutes() []Route {
 			Answers: []Answer{{Status: 200, Kind: kindJSON, What: "The unit's address.", Like: computerInfo{}}},
 		},
 		{
-			Surface: Computer, Method: "GET", Path: "/result/{id}", What: "The result of a message.", do: (*Gateway).result,
+			Surface: Computer, Method: "GET", Path: "/result/{id}", What: "The result of a message.", do: (*Gateway).result, yields: true,
 			Params:  []Param{{"id", "path", true, "The message, its assignment, or the process itself."}, process},
 			Answers: []Answer{{Status: 200, Kind: kindJSON, What: "The result.", Like: resultInfo{}}},
 		},
@@ -182,6 +183,32 @@ func computerRoutes() []Route {
 				{"to", "query", false, "A timestamp: after the last slot up to it, not the newest."},
 			},
 			Answers: []Answer{{Status: 200, Kind: kindBytes, What: "The linear memory. Last-Timestamp, Last-Ordinate and Last-Block-Height say of which slot."}},
+		},
+	}
+}
+
+// hyperbeamRoutes are what a HyperBEAM node takes for the computer beside it, besides those of any computer.
+func hyperbeamRoutes() []Route {
+	process := Param{"process-id", "query", true, "The process."}
+	slot := Param{"id", "path", true, "The slot."}
+	result := []Answer{{
+		Status: 200, Kind: kindJSON, Like: resultInfo{},
+		What: "The result. Message, timestamp, block-height and slot say of what; cold-start, cu-cached and eval-stream-length what it took.",
+	}}
+	return []Route{
+		{
+			Surface: HyperBEAM, Method: "POST", Path: "/result/{id}", Body: bodyTold, do: (*Gateway).told, Answers: result,
+			What:   "Evaluate a process up to a slot. The body, a page with that slot alone, is used if it is the next one; else the node's schedule is read.",
+			Params: []Param{slot, process},
+		},
+		{
+			Surface: HyperBEAM, Method: "GET", Path: "/result/{id}", What: "The result of a slot.", do: (*Gateway).toldResult, Answers: result,
+			Params: []Param{slot, process},
+		},
+		{
+			Surface: HyperBEAM, Method: "POST", Path: "/snapshot/{pid}", What: "Write a checkpoint of a process that is in memory.", do: (*Gateway).snapshot,
+			Params:  []Param{{"pid", "path", true, "The process."}},
+			Answers: []Answer{{Status: 200, Kind: kindJSON, What: "Of which slot it is, also in the headers snapshot-*.", Like: snapshotInfo{}}},
 		},
 	}
 }

@@ -126,20 +126,21 @@ type PushConfig struct {
 // HTTPConfig is where the peer's roles answer clients of today's ao (aoconnect, aos) over HTTP. Nobody pays there, and none
 // is told from another but by address.
 type HTTPConfig struct {
-	Listen   string   `toml:"listen" flag:"http" comment:"HOST:PORT where all roles of the peer answer over HTTP. Without HOST it is 127.0.0.1; 0.0.0.0 is for everybody. Empty is off."`
-	MU       string   `toml:"mu" flag:"http-mu" comment:"HOST:PORT for the messenger alone."`
-	SU       string   `toml:"su" flag:"http-su" comment:"HOST:PORT for the scheduler alone."`
-	CU       string   `toml:"cu" flag:"http-cu" comment:"HOST:PORT for the computer alone."`
-	URL      string   `toml:"url" flag:"http-url" comment:"URL at which others reach the scheduler here. It is said on Arweave (Scheduler-Location), so that units of today's network find it. Empty says nothing."`
-	Patience Duration `toml:"patience" comment:"How long an evaluation is waited for; then the caller hears how far it is, and it goes on."`
-	Rate     float64  `toml:"calls_per_second" comment:"Requests of one IPv4 address or IPv6 /56, in the long run. Loopback is exempt: a proxy on this machine has to limit."`
-	Burst    int      `toml:"call_burst" comment:"Requests of one address at once after a pause."`
-	DryRate  float64  `toml:"dry_runs_per_second" comment:"Of them, dry-runs in the long run."`
-	DryBurst int      `toml:"dry_run_burst" comment:"Dry-runs of one address at once after a pause."`
-	DryRuns  int      `toml:"dry_runs" comment:"Dry-runs of one process under way at once; more are turned away."`
-	Requests int      `toml:"requests" comment:"Requests served at once; more are turned away."`
-	Conns    int      `toml:"conns" comment:"Connections to one address; more wait."`
-	BodyTime Duration `toml:"body_time" comment:"For a request's body to come in."`
+	Listen    string   `toml:"listen" flag:"http" comment:"HOST:PORT where all roles of the peer answer over HTTP. Without HOST it is 127.0.0.1; 0.0.0.0 is for everybody. Empty is off."`
+	MU        string   `toml:"mu" flag:"http-mu" comment:"HOST:PORT for the messenger alone."`
+	SU        string   `toml:"su" flag:"http-su" comment:"HOST:PORT for the scheduler alone."`
+	CU        string   `toml:"cu" flag:"http-cu" comment:"HOST:PORT for the computer alone."`
+	URL       string   `toml:"url" flag:"http-url" comment:"URL at which others reach the scheduler here. It is said on Arweave (Scheduler-Location), so that units of today's network find it. Empty says nothing."`
+	HyperBEAM string   `toml:"hyperbeam" flag:"hyperbeam" comment:"URL of a HyperBEAM node on this machine whose computer the peer is: its processes are computed on its word, and nothing is signed for them. The peer has the role cu alone, its address is loopback, and its home has joined no network. Empty is off."`
+	Patience  Duration `toml:"patience" comment:"How long an evaluation is waited for; then the caller hears how far it is, and it goes on."`
+	Rate      float64  `toml:"calls_per_second" comment:"Requests of one IPv4 address or IPv6 /56, in the long run. Loopback is exempt: a proxy on this machine has to limit."`
+	Burst     int      `toml:"call_burst" comment:"Requests of one address at once after a pause."`
+	DryRate   float64  `toml:"dry_runs_per_second" comment:"Of them, dry-runs in the long run."`
+	DryBurst  int      `toml:"dry_run_burst" comment:"Dry-runs of one address at once after a pause."`
+	DryRuns   int      `toml:"dry_runs" comment:"Dry-runs of one process under way at once; more are turned away."`
+	Requests  int      `toml:"requests" comment:"Requests served at once; more are turned away."`
+	Conns     int      `toml:"conns" comment:"Connections to one address; more wait."`
+	BodyTime  Duration `toml:"body_time" comment:"For a request's body to come in."`
 
 	everyLog bool // the scheduler shows whatever the directory finds, not its own logs alone: of a devnet
 }

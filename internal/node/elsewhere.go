@@ -29,10 +29,16 @@ func (h Home) Alone(c Config) bool {
 func (n *Node) join(h Home) (err error) {
 	if h.Alone(n.cfg) {
 		n.alone, n.network = true, Network{ID: aloneNetwork}
+		if n.cfg.HTTP.HyperBEAM != "" {
+			n.network.ID = toldNetwork
+		}
 		if len(n.cfg.Listen) == 0 {
 			n.cfg.Listen = []string{} // nobody is to call
 		}
 		return nil
+	}
+	if n.cfg.HTTP.HyperBEAM != "" {
+		return errors.New("http.hyperbeam needs a home that has joined no network, a --gateway, and no --bootstrap")
 	}
 	n.network, err = h.Network()
 	return err

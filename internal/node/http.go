@@ -3,9 +3,9 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/internal/gateway"
 )
 
@@ -16,7 +16,7 @@ func (n *Node) openHTTP() error {
 		return nil
 	}
 	c := gateway.Config{
-		Doors: doors, Address: Address(n.key), Directory: n.directory, Height: n.height, Behind: n.behind, NotReady: n.notReady,
+		Doors: doors, Address: Address(n.key), Directory: n.finder(), Height: n.height, NotReady: n.notReady,
 		Status: func() (any, error) { return n.public(), nil }, Logger: n.log,
 		Limits: gateway.Limits{
 			Requests: n.cfg.HTTP.Requests, Conns: n.cfg.HTTP.Conns, Rate: n.cfg.HTTP.Rate, Burst: n.cfg.HTTP.Burst,
@@ -32,6 +32,7 @@ func (n *Node) openHTTP() error {
 	}
 	if n.computer != nil {
 		c.Computer, c.States = computerDoor{n.computer, n.doors, true}, statesDoor{n.computer, n.doors}
+		c.Standing, c.Save = n.computer.Standing, n.computer.Save
 	}
 	if n.messenger != nil {
 		c.Messenger = messengerDoor{n.messenger, n.doors}
@@ -72,6 +73,13 @@ func (h HTTPConfig) doors(roles []string) (out []gateway.Door) {
 			out = append(out, gateway.Door{Listen: at, Surfaces: []gateway.Surface{s}})
 		}
 	}
+	if h.HyperBEAM != "" {
+		for i, d := range out {
+			if slices.Contains(d.Surfaces, gateway.Computer) {
+				out[i].Surfaces = append(d.Surfaces, gateway.HyperBEAM)
+			}
+		}
+	}
 	return out
 }
 
@@ -82,8 +90,10 @@ func (h HTTPConfig) listen(s gateway.Surface) string {
 		return h.MU
 	case gateway.Scheduler:
 		return h.SU
+	case gateway.Computer:
+		return h.CU
 	}
-	return h.CU
+	return ""
 }
 
 // validate wants addresses, and roles to serve there.
@@ -104,7 +114,7 @@ func (h HTTPConfig) validate(roles []string) error {
 	if h.Listen != "" && len(roles) == 0 {
 		return errors.New("http.listen is set, and the peer has no role that it could serve there")
 	}
-	return h.checkURL(roles)
+	return errors.Join(h.checkURL(roles), h.checkHyperBEAM(roles))
 }
 
 func contains(roles []string, role string) bool { return Config{Roles: roles}.Does(role) }
@@ -113,15 +123,6 @@ func contains(roles []string, role string) bool { return Config{Roles: roles}.Do
 func (n *Node) height() (uint64, bool) {
 	s := n.scheduler.Status()
 	return s.Height, s.HeightKnown
-}
-
-// behind is how many slots the computer has to evaluate before it can answer.
-func (n *Node) behind(process ao.ID, slot ao.Slot) (uint64, bool) {
-	at, err := n.computer.Standing(process)
-	if err != nil {
-		return 0, false
-	}
-	return at.Behind(slot), true
 }
 
 // publicStatus is what anybody may know of the peer.

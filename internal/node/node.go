@@ -29,6 +29,7 @@ import (
 	"github.com/aopeer/aopeer/internal/gateway"
 	"github.com/aopeer/aopeer/internal/store"
 	"github.com/aopeer/aopeer/p2p"
+	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/cu"
 	"github.com/aopeer/aopeer/units/mu"
 	"github.com/aopeer/aopeer/units/remote"
@@ -68,6 +69,7 @@ type Node struct {
 	mesh      *remote.Mesh
 	market    *remote.Market
 	directory *remote.Directory
+	told      units.Directory // nil unless the logs are told by a HyperBEAM node
 	archive   arweave.Archive
 	bundler   *arweave.Bundler
 	scheduler *su.Unit
@@ -155,6 +157,9 @@ func New(h Home, cfg Config, parts Parts, log *slog.Logger) (_ *Node, err error)
 		return nil, err
 	}
 
+	if err := n.openHyperBEAM(st); err != nil {
+		return nil, err
+	}
 	if err := n.openUnits(h, st, signer, parts.Machine); err != nil {
 		return nil, err
 	}
@@ -208,7 +213,7 @@ func (n *Node) openArchive(h Home, st store.Store) error {
 		return err
 	}
 	n.client = client
-	if len(n.cfg.Roles) > 0 {
+	if len(n.cfg.Roles) > 0 && n.cfg.HTTP.HyperBEAM == "" {
 		wallet, err := arweave.LoadWallet(h.wallet(n.cfg))
 		if n.alone && errors.Is(err, fs.ErrNotExist) { // what it computes is for its own callers
 			n.archive = arweave.NewArchive(client, nil)
@@ -266,8 +271,8 @@ func (n *Node) openUnits(h Home, st store.Store, signer ans104.Signer, machine w
 			machine = host
 		}
 		if n.computer, err = cu.New(cu.Config{
-			Store: st, Signer: signer, Network: n.network.ID, Machine: machine, Directory: n.directory, Archive: n.archive,
-			KeepsClaims: n.alone && n.bundler == nil, Log: n.log, MaxHot: c.Compute.MaxHot, Workers: c.Compute.workers(), MaxWaiting: c.Compute.MaxWaiting,
+			Store: st, Signer: signer, Network: n.network.ID, Machine: machine, Directory: n.finder(), Archive: n.archive,
+			KeepsClaims: n.alone && n.bundler == nil, Told: n.told != nil, Log: n.log, MaxHot: c.Compute.MaxHot, Workers: c.Compute.workers(), MaxWaiting: c.Compute.MaxWaiting,
 			MaxMemory: uint64(c.Compute.MaxMemory), MaxPacked: uint64(c.Compute.MaxPacked), MaxWaitingEach: c.Compute.MaxWaitingEach,
 			CompileWait: time.Duration(c.Compute.CompileWait), CheckpointEvery: c.Compute.CheckpointEvery, KeepCheckpoints: c.Compute.KeepCheckpoints,
 			BatchAge: time.Duration(c.Compute.ClaimAge), MaxWait: time.Duration(c.Compute.MaxWait),

@@ -112,6 +112,7 @@ func (u *Unit) goBack(ctx context.Context, r *reader, slot ao.Slot) error {
 func (u *Unit) beginBack(ctx context.Context, r *reader, g wasmvm.Genesis, c checkpoint) error {
 	seen := &seenInStore{store: u.cfg.Store, process: r.process, fresh: make(map[seenKey]ao.Slot)} // nothing of it is stored
 	replay := newReplayer(u.cfg.Machine, u.cfg.Directory, g, seen)
+	replay.told = u.cfg.Told
 	if c.image != nil {
 		var err error
 		if replay.state, err = u.cfg.Machine.Begin(ctx, g, c.image); err != nil {

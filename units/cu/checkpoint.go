@@ -253,6 +253,34 @@ func (p *worker) checkpoint() {
 	}
 }
 
+// Save writes a checkpoint of a process that is in memory as it stands, unless there is one of that slot, and says which slot
+// it is. Refusals: unknown-process of one that is not in memory, store.
+func (u *Unit) Save(ctx context.Context, process ao.ID) (last ao.AssignmentFields, err error) {
+	err = u.do(ctx, process, &task{rest: true, visit: func(_ context.Context, p *worker) error {
+		u.work(false, p.save)
+		switch {
+		case p.replay != nil && p.replay.state != nil && p.replay.cursor.Next > 0:
+			last = p.replay.last
+		case p.rest != nil:
+			last = p.rest.last
+		default:
+			return ao.Refuse(hop, ao.UnknownProcess, "%s is not in memory", process)
+		}
+		all, err := u.shelf.list(process)
+		if err == nil && !slices.Contains(all, last.Nonce+1) {
+			err = errors.New("it was not kept; the unit's log says why")
+		}
+		if err != nil {
+			return storeFault("write checkpoint", err)
+		}
+		return nil
+	}})
+	if err != nil {
+		return ao.AssignmentFields{}, refusal(err)
+	}
+	return last, nil
+}
+
 // saveCheckpoint puts a checkpoint on the shelf, and its root where it can be settled from.
 func (u *Unit) saveCheckpoint(c checkpoint, at *stateAt) error {
 	if err := u.shelf.save(c); err != nil {

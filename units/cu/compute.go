@@ -22,6 +22,7 @@ func (u *Unit) Compute(ctx context.Context, process ao.ID, slot ao.Slot) (units.
 		t := &task{slot: slot}
 		if e, ok := units.Handed(ctx, process, slot); ok {
 			t.entry = &e
+			t.checked = u.cfg.Told && e.Proof == ao.ProofTold // whoever tells of it has it in the log
 		}
 		if err := u.do(ctx, process, t); err != nil {
 			return units.Answer{}, u.withStanding(process, slot, refusal(err))

@@ -5,7 +5,8 @@
 // journaled before it was signed, state roots, dry-runs, and batches of claims for Arweave.
 //
 // It never evaluates an entry before its signature, nonce and link are checked, never lets two goroutines touch one
-// state, never signs a second claim for a slot, and never gives an answer that a crash could take back.
+// state, never signs a second claim for a slot, and never gives an answer that a crash could take back. A unit that is
+// configured for logs without signatures signs nothing.
 //
 // Start with compute.go, then process.go (who owns a state) and replay.go (what a slot must be to be evaluated).
 package cu
@@ -44,6 +45,7 @@ type Config struct {
 	Directory   units.Directory
 	Archive     arweave.Archive  // where claims are settled; nil leaves them unsettled
 	KeepsClaims bool             // the archive is read and takes nothing: claims stay here
+	Told        bool             // logs are told and not signed (ao.ProofTold): no other entry is evaluated, and nothing is signed
 	Now         func() time.Time // time.Now; ages only, nothing that is signed
 	Log         *slog.Logger     // silent
 
@@ -72,6 +74,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: no Ed25519 key", ErrConfig)
 	case c.Network == "" || len(c.Network) > attest.MaxNetwork:
 		return fmt.Errorf("%w: network ID of %d bytes", ErrConfig, len(c.Network))
+	case c.Told && c.Archive != nil && !c.KeepsClaims:
+		return fmt.Errorf("%w: what is only told is not settled", ErrConfig)
 	case c.Machine == nil || c.Directory == nil:
 		return fmt.Errorf("%w: no machine or no directory", ErrConfig)
 	case min(c.MaxHot, c.Workers, c.MaxWaiting, c.MaxWaitingEach, c.PageSize, c.CheckpointEvery, c.KeepCheckpoints) < 0:

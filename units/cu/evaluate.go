@@ -258,6 +258,7 @@ func (p *worker) open(ctx context.Context) error {
 	p.profile, p.most = u.cfg.Machine.Profile(g), u.most(g)
 	p.seen = &seenInStore{store: u.cfg.Store, process: p.id, fresh: make(map[seenKey]ao.Slot)}
 	p.replay = newReplayer(u.cfg.Machine, u.cfg.Directory, g, p.seen)
+	p.replay.told = u.cfg.Told
 	p.replay.ticked = p.keepTick
 	woken, err := p.wake(ctx)
 	if err == nil && !woken {

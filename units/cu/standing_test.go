@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/units"
 	"github.com/aopeer/aopeer/units/cu"
 	"github.com/aopeer/aopeer/units/unitstest"
 )
@@ -16,7 +17,7 @@ func TestStanding(t *testing.T) {
 	w := newWorld(t)
 	p := w.serve(t, "p", 6)
 	u := w.run(t, func(c *cu.Config) { c.CheckpointEvery = 3 })
-	standing := func(u *running, want cu.Standing, behind map[ao.Slot]uint64) {
+	standing := func(u *running, want units.Standing, behind map[ao.Slot]uint64) {
 		t.Helper()
 		before := w.machine.applied.Load()
 		at, err := u.Standing(p)
@@ -32,10 +33,10 @@ func TestStanding(t *testing.T) {
 			t.Error("it was evaluated")
 		}
 	}
-	standing(u, cu.Standing{}, map[ao.Slot]uint64{0: 0, 5: 5})
+	standing(u, units.Standing{}, map[ao.Slot]uint64{0: 0, 5: 5})
 	compute(t, u, p, 4)
-	standing(u, cu.Standing{Recorded: 5, Next: 5, Hot: true}, map[ao.Slot]uint64{0: 0, 4: 0, 5: 0, 7: 2})
-	if at, err := u.Standing(unitstest.ID("unknown")); err != nil || at != (cu.Standing{}) {
+	standing(u, units.Standing{Recorded: 5, Next: 5, Hot: true}, map[ao.Slot]uint64{0: 0, 4: 0, 5: 0, 7: 2})
+	if at, err := u.Standing(unitstest.ID("unknown")); err != nil || at != (units.Standing{}) {
 		t.Errorf("of an unknown process %+v, %v", at, err)
 	}
 	u.stop()

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,7 +152,8 @@ type httpAsk struct {
 	path    string
 	query   url.Values
 	body    []byte
-	limit   int64 // of the answer
+	accept  string // what answers are read; "" is JSON
+	limit   int64  // of the answer
 }
 
 // errNone is an answer of 400 or 404: what was asked for is not there, or is not taken. Its text is the unit's words.
@@ -203,7 +205,7 @@ func (u httpUnit) send(ctx context.Context, a httpAsk, target string) (body []by
 	if err != nil {
 		return nil, "", ao.Refuse(a.hop, ao.Malformed, "%v", err)
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", cmp.Or(a.accept, "application/json"))
 	if len(a.body) > 0 {
 		req.Header.Set("Content-Type", "application/octet-stream")
 	}

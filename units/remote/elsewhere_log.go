@@ -14,6 +14,7 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
+	"github.com/aopeer/aopeer/units"
 )
 
 // Next is one more than what the scheduler calls its latest entry.
@@ -211,8 +212,13 @@ func (u httpUnit) notWhole(id ao.ID, err error) error {
 
 // Follow asks for more now and then, also while the scheduler cannot be reached.
 func (u httpUnit) Follow(ctx context.Context, process ao.ID, from ao.Slot, visit func(ao.Entry) error) error {
+	return followPages(ctx, u, process, from, visit)
+}
+
+// followPages follows a log that does not tell when there is more.
+func followPages(ctx context.Context, log units.Log, process ao.ID, from ao.Slot, visit func(ao.Entry) error) error {
 	for {
-		es, err := u.Range(ctx, process, from, maxPage)
+		es, err := log.Range(ctx, process, from, maxPage)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -32,6 +32,7 @@ func sentinels() []mapped {
 		{ao.ErrTags, ao.BadTags},
 		{ao.ErrTarget, ao.NoTarget},
 		{ao.ErrTooLarge, ao.TooLarge},
+		{ao.ErrTold, ao.Malformed},
 		{ao.ErrResponse, ao.BadResult},
 		{ao.ErrDraft, ao.BadDraft},
 		{ao.ErrAmount, ao.BadAmount},
