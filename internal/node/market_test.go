@@ -30,7 +30,8 @@ type bazaar struct {
 }
 
 // openBazaar runs the peers, and a guest that has spawned processes there. Every draw is seeded, all are equally far, and
-// buyers are in no hurry: a machine that stutters makes nobody dear.
+// buyers are in no hurry: a machine that stutters makes nobody dear. Nor do they ask a second computer in the background,
+// which would buy while the books are read.
 func openBazaar(t *testing.T, prices []uint64, processes int) *bazaar {
 	t.Helper()
 	arch, network := chain(t), signed(t, func(n *Network) { n.Bootstrap = nil })
@@ -45,7 +46,7 @@ func openBazaar(t *testing.T, prices []uint64, processes int) *bazaar {
 		t.Helper()
 		cfg := loopback(role)
 		cfg.Name, cfg.Market.CUBase, cfg.Drain = fmt.Sprintf("%s%d", role, seed), price, 0
-		cfg.Market.Second = 1
+		cfg.Market.Second, cfg.Market.DoubleCheck = 1, 0
 		if b.su != nil {
 			cfg.Bootstrap = b.su.Peer().Addrs
 		}
@@ -67,7 +68,7 @@ func openBazaar(t *testing.T, prices []uint64, processes int) *bazaar {
 	for _, n := range append([]*Node{b.su, b.mu}, b.cus...) {
 		eventually(t, "the peers know each other and their offers", func() bool { return n.knows(2 + len(prices)) })
 	}
-	if b.client, err = OpenBuyer(t.Context(), homeWithPeer(t, b.su, network), map[string]string{"market.second": "1"}, quiet()); err != nil {
+	if b.client, err = OpenBuyer(t.Context(), homeWithPeer(t, b.su, network), map[string]string{"market.second": "1", "market.double_check": "0"}, quiet()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.client.Close)

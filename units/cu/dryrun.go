@@ -82,7 +82,8 @@ func (u *Unit) read(ctx context.Context, r *reader, s snapshot, q ao.Query) (res
 		}
 		r.slot, r.last = s.slot, s.last
 	}
-	if result, err = u.cfg.Machine.DryRun(ctx, r.state, q, r.last); err != nil {
+	politely(func() { result, err = u.cfg.Machine.DryRun(ctx, r.state, q, r.last) })
+	if err != nil {
 		r.close() // it may stand anywhere
 		return ao.Result{}, false, err
 	}

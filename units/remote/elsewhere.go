@@ -47,6 +47,7 @@ type Elsewhere struct {
 	own     *http.Client  // asks the operator's URL
 	strange *http.Client  // asks those of strangers
 	turns   chan struct{} // held while an answer is read
+	nodes   foundNodes
 
 	lock  sync.Mutex
 	found map[string]*location // by address

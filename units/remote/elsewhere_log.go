@@ -76,6 +76,9 @@ func (u httpUnit) node(ctx context.Context, hop string, process ao.ID, path stri
 	if err := json.Unmarshal(body, &n); err != nil {
 		return n, ao.Refuse(hop, ao.Malformed, "%s: %v", u.base, fmt.Errorf("%w: %w", ErrPage, err))
 	}
+	if slot, err := n.slot(process); err == nil && len(body) <= maxFoundNode {
+		u.of.nodes.put(process, foundNode{u.base, slot, n})
+	}
 	return n, nil
 }
 
@@ -87,8 +90,12 @@ func noneIs(hop string, code ao.Code, err error) error {
 	return err
 }
 
-// Range asks for a page. One that is too large is asked for again by halves.
+// Range asks for a page, unless it begins with the entry that was met last. One that is too large is asked for again by
+// halves.
 func (u httpUnit) Range(ctx context.Context, process ao.ID, from ao.Slot, limit int) ([]ao.Entry, error) {
+	if n, ok := u.of.nodes.take(process, u.base, from); ok {
+		return u.entries(ctx, []httpNode{n}, []ao.Slot{from})
+	}
 	limit = min(max(limit, 1), maxPage)
 	for {
 		nodes, slots, err := u.page(ctx, process, from, limit)
