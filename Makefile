@@ -26,15 +26,15 @@ test: ## Run the tests.
 	go test $(LINK) -timeout $(TIMEOUT) $(PKGS)
 
 race: ## Run the tests under the race detector, and those of the wasm host and of simnet, which are long there, without it.
-	go test $(LINK) -race -short -vet=off -timeout $(TIMEOUT) $$(go list $(PKGS) | grep -v /simnet$$)
+	go test $(LINK) -race -short -vet=off -p 3 -timeout $(TIMEOUT) $$(go list $(PKGS) | grep -v /simnet$$)
 	go test $(LINK) -vet=off -timeout $(TIMEOUT) ./wasmvm ./simnet
 
 sim: ## Play the market's stories with HOSTS=200 peers in virtual time.
 	go test $(LINK) -count=1 -timeout 60m -run '^Test(Market|Forgers|Bait)' -v ./simnet -hosts $(HOSTS)
 
 e2e: ## Run the tests with real processes and stock clients (node and npm are needed); ARLOCAL=1 builds npm arlocal first.
-	go test $(LINK) -tags e2e -vet=off -count=1 -timeout 15m -skip '^Test(Crash|Soak)$$' ./internal/e2e/...
-	go test $(LINK) -tags e2e -vet=off -count=1 -timeout 30m -run '^TestDifferential$$' ./wasmvm
+	@.ci/beside "go test $(LINK) -tags e2e -vet=off -count=1 -timeout 15m -parallel 3 -skip '^Test(Crash|Soak)$$' ./internal/e2e/..." \
+	  "go test $(LINK) -tags e2e -vet=off -count=1 -timeout 30m -run '^TestDifferential$$' ./wasmvm"
 
 fuzz: ## Fuzz every parser of outside bytes, FUZZTIME=60s each.
 	@.ci/fuzz $(FUZZTIME)
@@ -60,8 +60,7 @@ docs: ## Rewrite the docs and golden files that are made from code: every packag
 	  go test -count=1 "./$$dir" -update; done
 
 check: lint race ## Lint, one race pass, two rounds of kill -9, 5 s a fuzz target: what every change must pass.
-	go test $(LINK) -tags e2e -vet=off -count=1 -run '^TestCrash$$' ./internal/e2e
-	@.ci/fuzz 5s unguided
+	@.ci/beside "go test $(LINK) -tags e2e -vet=off -count=1 -run '^TestCrash$$' ./internal/e2e" ".ci/fuzz 5s unguided"
 
 clean: ## Remove what the other targets made.
 	rm -rf bin
