@@ -26,7 +26,7 @@ test: ## Run the tests.
 	go test $(LINK) -timeout $(TIMEOUT) $(PKGS)
 
 race: ## Run the tests under the race detector, and those of the wasm host and of simnet, which are long there, without it.
-	go test $(LINK) -race -short -vet=off -p 3 -timeout $(TIMEOUT) $$(go list $(PKGS) | grep -v /simnet$$)
+	go test $(LINK) -race -short -vet=off -p 3 -timeout $(TIMEOUT) $$(go list $(PKGS) | grep -vE '/(simnet|wasmvm)$$')
 	go test $(LINK) -vet=off -timeout $(TIMEOUT) ./wasmvm ./simnet
 
 sim: ## Play the market's stories with HOSTS=200 peers in virtual time.
