@@ -127,17 +127,24 @@ func (g *Gateway) entry(ctx context.Context, w http.ResponseWriter, log units.Lo
 	return writeJSON(w, http.StatusOK, nodeOf(es[0], anchors))
 }
 
+// logNamed is the log of the process that the path names.
+func (g *Gateway) logNamed(ctx context.Context, r *http.Request) (log units.Log, process ao.ID, err error) {
+	if process, err = pathID(r, "pid"); err != nil {
+		return nil, process, err
+	}
+	if log, err = g.logOf(ctx, Scheduler, process); err != nil {
+		return nil, process, missing(err)
+	}
+	return log, process, nil
+}
+
 // latest answers with a log's last entry.
 func (g *Gateway) latest(w http.ResponseWriter, r *http.Request) error {
-	process, err := pathID(r, "pid")
-	if err != nil {
-		return err
-	}
 	ctx, cancel := g.patience(r)
 	defer cancel()
-	log, err := g.logOf(ctx, Scheduler, process)
+	log, process, err := g.logNamed(ctx, r)
 	if err != nil {
-		return missing(err)
+		return err
 	}
 	next, err := log.Next(ctx, process)
 	if err != nil {
@@ -151,15 +158,11 @@ func (g *Gateway) latest(w http.ResponseWriter, r *http.Request) error {
 
 // process answers with the process itself.
 func (g *Gateway) process(w http.ResponseWriter, r *http.Request) error {
-	process, err := pathID(r, "pid")
-	if err != nil {
-		return err
-	}
 	ctx, cancel := g.patience(r)
 	defer cancel()
-	log, err := g.logOf(ctx, Scheduler, process)
+	log, process, err := g.logNamed(ctx, r)
 	if err != nil {
-		return missing(err)
+		return err
 	}
 	es, err := log.Range(ctx, process, 0, 1)
 	if err != nil {

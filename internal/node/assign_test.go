@@ -56,23 +56,7 @@ func TestMessagesAreAssigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	network := signed(t, func(n *Network) { n.Bootstrap = nil })
-	server, err := New(peerHome(t, network), loopback("su", "cu", "mu"), Parts{Archive: arch, Machine: machine}, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	running(t, server)
-	cfg := loopback("su")
-	cfg.Bootstrap = server.Peer().Addrs
-	client, err := New(peerHome(t, network), cfg, Parts{Archive: arch, Machine: machine}, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	running(t, client)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := client.p2p.Connect(ctx, server.Peer().Addrs...); err != nil {
-		t.Fatal(err)
-	}
+	ctx, client, server := clientAndServer(t, network, Parts{Archive: arch, Machine: machine})
 
 	user, unit := ans104.NewEd25519Signer(client.key), Address(server.key)
 	door := remote.Messenger(client.p2p, server.p2p.ID())
@@ -141,23 +125,7 @@ func TestTransactionsAreAssigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	network := signed(t, func(n *Network) { n.Bootstrap = nil })
-	server, err := New(peerHome(t, network), loopback("su", "cu", "mu"), Parts{Archive: arch, Machine: machine}, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	running(t, server)
-	cfg := loopback("su")
-	cfg.Bootstrap = server.Peer().Addrs
-	client, err := New(peerHome(t, network), cfg, Parts{Archive: arch, Machine: machine}, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	running(t, client)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := client.p2p.Connect(ctx, server.Peer().Addrs...); err != nil {
-		t.Fatal(err)
-	}
+	ctx, client, server := clientAndServer(t, network, Parts{Archive: arch, Machine: machine})
 
 	user, unit := ans104.NewEd25519Signer(client.key), Address(server.key)
 	door, computer := remote.Messenger(client.p2p, server.p2p.ID()), remote.Computer(client.p2p, network.ID, server.p2p.ID())
@@ -267,4 +235,26 @@ func verified(
 			t.Fatalf("%s is not settled: %+v, %v", process, report, err)
 		}
 	}
+}
+
+// clientAndServer runs a peer with all units and one that is connected to it, on the same archive and machine.
+func clientAndServer(t *testing.T, network Network, parts Parts) (ctx context.Context, client, server *Node) {
+	t.Helper()
+	server, err := New(peerHome(t, network), loopback("su", "cu", "mu"), parts, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, server)
+	cfg := loopback("su")
+	cfg.Bootstrap = server.Peer().Addrs
+	if client, err = New(peerHome(t, network), cfg, parts, quiet()); err != nil {
+		t.Fatal(err)
+	}
+	running(t, client)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	if err := client.p2p.Connect(ctx, server.Peer().Addrs...); err != nil {
+		t.Fatal(err)
+	}
+	return ctx, client, server
 }
