@@ -18,13 +18,49 @@ type process struct {
 	env     []byte
 	boot    []byte // shown as the process's data, if not nil
 	fuel    uint64
+	due     due
 }
 
+// due is what the last message has left to do before the next one: whoever waits for its answer need not wait for that.
+type due int
+
+const (
+	nothing    due = iota
+	dueMark        // what it changed shall stand
+	dueTakeBack    // and here it shall not
+)
+
 // Image is the state as it stands. See State.
-func (p *process) Image() (*Image, error) { return p.journal.image(), nil }
+func (p *process) Image() (*Image, error) {
+	p.mark()
+	return p.journal.image(), nil
+}
 
 // Footprint is what the process takes of this machine's memory. See Sized.
-func (p *process) Footprint() uint64 { return p.journal.footprint() }
+func (p *process) Footprint() uint64 {
+	p.mark()
+	return p.journal.footprint()
+}
+
+// mark makes what the last message changed the state, if that is due.
+func (p *process) mark() {
+	if p.due == dueMark {
+		p.journal.mark()
+		p.due = nothing
+	}
+}
+
+// Tidy does what is due. See Tidier.
+func (p *process) Tidy() error {
+	p.mark()
+	if p.due == dueTakeBack {
+		if err := p.journal.rollback(); err != nil {
+			return fmt.Errorf("take back what was tried on %s: %w", p.genesis.Process.ID(), err)
+		}
+		p.due = nothing
+	}
+	return nil
+}
 
 // Close releases the instance and, after the last one, lets the module's code go.
 func (p *process) Close() {
@@ -121,11 +157,13 @@ func apply(ctx context.Context, s State, v event) (State, ao.Result, error) {
 		return n, r, err
 	}
 	p := s.(*process) // Begin makes nothing else
-	r, ok, err := p.evaluate(v.envelope(p.boot), p.fuel)
+	err := p.Tidy()
+	var r ao.Result
 	if err == nil {
-		if ok {
-			p.journal.mark()
-		} else {
+		var ok bool
+		if r, ok, err = p.evaluate(v.envelope(p.boot), p.fuel); ok {
+			p.due = dueMark
+		} else if err == nil {
 			err = p.journal.rollback()
 		}
 	}
@@ -164,12 +202,13 @@ func (h *Host) DryRun(ctx context.Context, s State, q ao.Query, last ao.Assignme
 		return n.query(q, last)
 	}
 	p := s.(*process)
+	if err := p.Tidy(); err != nil {
+		return ao.Result{}, err
+	}
 	r, _, err := p.evaluate(queryEnvelope(p.genesis.Process.ID(), q, last), min(p.fuel, MaxQueryFuel))
 	if err != nil {
 		return ao.Result{}, fmt.Errorf("dry-run on %s: %w", p.genesis.Process.ID(), err)
 	}
-	if err := p.journal.rollback(); err != nil {
-		return ao.Result{}, fmt.Errorf("undo dry-run on %s: %w", p.genesis.Process.ID(), err)
-	}
+	p.due = dueTakeBack
 	return r, nil
 }

@@ -60,4 +60,7 @@ func (c *Changes) Leaves(yield func(index uint32, page *[PageSize]byte, leaf *[3
 }
 
 // Changes follows the marks of the journal. See Tracker.
-func (p *process) Changes(all bool) *Changes { return p.journal.changes(all) }
+func (p *process) Changes(all bool) *Changes {
+	p.mark()
+	return p.journal.changes(all)
+}

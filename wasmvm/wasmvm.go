@@ -81,3 +81,11 @@ type Sized interface {
 	// Footprint is that, in bytes, as of the last entry.
 	Footprint() uint64
 }
+
+// Tidier is a State that leaves for after the answer what it need not do before it: to keep what an entry has changed, or to take
+// back what a query has. Whatever is asked of it next does that first.
+type Tidier interface {
+	State
+	// Tidy does it now. After an error the state can only be closed.
+	Tidy() error
+}

@@ -169,7 +169,7 @@ func awaitURL(ctx context.Context, url string, ended <-chan struct{}) error {
 // writeTrial prints a report for a person.
 func writeTrial(out io.Writer, r trial.Report) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "the module alone\t%.0f calls/s\tp50 %.2f ms\tp99 %.2f ms\n", r.Bare.PerSecond, r.Bare.P50, r.Bare.P99)
+	fmt.Fprintf(w, "the module alone\t%.0f calls/s\tp50 %.2f ms\tp99 %.2f ms\ttwo at once %.0f calls/s\n", r.Bare.PerSecond, r.Bare.P50, r.Bare.P99, r.Bare.Pair)
 	fmt.Fprintf(w, "cold replay of %d slots\t%.0f slots/s\t%.2f of the module alone\t%.2f ms of processor time a slot, alone %.2f\n",
 		r.Slots, r.Cold.PerSecond, r.Cold.OfBare, r.Cold.Work, r.Bare.Work)
 	fmt.Fprintf(w, "two at once\t%.0f slots/s\t%.2f of the module alone\n", r.Two.PerSecond, r.Two.OfBare)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aopeer/aopeer/ao"
@@ -21,7 +22,7 @@ const dryRunsAtOnce = 100
 // again is the pause before a unit that says it is not there yet is asked again.
 const again = 20 * time.Millisecond
 
-// rounds are all measurements, each on processes of its own, the module alone before and after.
+// rounds are all measurements, each on processes of its own.
 func (t *trial) rounds(ctx context.Context) error {
 	warm, err := t.town.begin(ctx, "warm", 20)
 	if err != nil {
@@ -35,10 +36,8 @@ func (t *trial) rounds(ctx context.Context) error {
 		says string
 		run  func(context.Context) error
 	}{
-		{"the module alone", t.alone},
 		{fmt.Sprintf("cold replay of %d slots", t.cfg.Slots), t.cold},
 		{fmt.Sprintf("cold replay of two times %d slots at once", t.cfg.Slots), t.two},
-		{"the module alone, again", t.alone},
 		{"results and dry-runs", t.hot},
 		{"idle processes", t.idle},
 	} {
@@ -47,62 +46,66 @@ func (t *trial) rounds(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", round.says, err)
 		}
 	}
-	t.compare()
 	return nil
 }
 
-// alone calls the module itself. The first calls are left out: they boot it, and touch memory for the first time.
-func (t *trial) alone(context.Context) error {
-	from := t.spare.next()
-	if len(t.times) == 0 {
-		from = 0
-	}
-	if err := t.spare.evaluate(t.cfg.Calls + 10); err != nil {
+// cold has a long log evaluated that the unit has not seen, and the module called with the same before and after.
+func (t *trial) cold(ctx context.Context) error {
+	h, err := t.town.begin(ctx, "cold", t.cfg.Slots)
+	if err != nil {
 		return err
 	}
-	var messages [][]byte
-	for _, e := range t.spare.span(from, int(t.spare.next())) {
-		messages = append(messages, t.bare.Message(e))
+	before, err := t.alone(ctx, h)
+	if err != nil {
+		return err
 	}
-	var before time.Duration
-	for i, message := range messages {
-		if i == 10 {
-			before = own()
-		}
-		began := time.Now()
-		if _, err := t.bare.Call(message); err != nil {
-			return err
-		}
-		if i >= 10 {
-			t.times = append(t.times, time.Since(began))
-		}
+	r := &t.report
+	if r.Cold, err = t.replay(ctx, h); err != nil {
+		return err
 	}
-	t.work += own() - before
+	after, err := t.alone(ctx, h)
+	if err != nil {
+		return err
+	}
+	all := before.and(after)
+	r.Bare.PerSecond, r.Bare.Work = all.perSecond(), ms(all.work)/float64(all.calls)
+	r.Cold.OfBare = r.Cold.PerSecond / all.perSecond()
 	return nil
 }
 
-// cold has a long log evaluated that the unit has not seen.
-func (t *trial) cold(ctx context.Context) (err error) {
-	t.report.Cold, err = t.replay(ctx, "cold")
-	return err
-}
-
-// two does so with two logs at once.
-func (t *trial) two(ctx context.Context) (err error) {
-	t.report.Two, err = t.replay(ctx, "left", "right")
-	return err
+// two does so with two logs at once. The module is called alone, and two of it at once.
+func (t *trial) two(ctx context.Context) error {
+	left, err := t.town.begin(ctx, "left", t.cfg.Slots)
+	if err != nil {
+		return err
+	}
+	right, err := t.town.begin(ctx, "right", t.cfg.Slots)
+	if err != nil {
+		return err
+	}
+	before, err := t.alone(ctx, left)
+	if err != nil {
+		return err
+	}
+	r := &t.report
+	if r.Two, err = t.replay(ctx, left, right); err != nil {
+		return err
+	}
+	pair, err := t.aloneBoth(ctx, left, right)
+	if err != nil {
+		return err
+	}
+	after, err := t.alone(ctx, right)
+	if err != nil {
+		return err
+	}
+	r.Bare.Pair = pair.perSecond()
+	r.Two.OfBare = r.Two.PerSecond / before.and(after).perSecond()
+	return nil
 }
 
 // replay waits until the last slots of new processes have their results.
-func (t *trial) replay(ctx context.Context, names ...string) (Rate, error) {
-	var list []*history
-	for _, name := range names {
-		h, err := t.town.begin(ctx, name, t.cfg.Slots)
-		if err != nil {
-			return Rate{}, err
-		}
-		list = append(list, h)
-	}
+func (t *trial) replay(ctx context.Context, list ...*history) (Rate, error) {
 	began, work := time.Now(), worked(t.unit.PID)
 	errs := make(chan error, len(list))
 	for _, h := range list {
@@ -115,11 +118,14 @@ func (t *trial) replay(ctx context.Context, names ...string) (Rate, error) {
 	for range list {
 		err = errors.Join(err, <-errs)
 	}
-	slots := float64(len(names) * t.cfg.Slots)
+	slots := float64(len(list) * t.cfg.Slots)
 	return Rate{PerSecond: slots / time.Since(began).Seconds(), Work: ms(worked(t.unit.PID)-work) / slots}, err
 }
 
-// hot times results of new slots, dry-runs, and results beside many dry-runs.
+// windows is how many turns results, the module alone, dry-runs, and results beside dry-runs take: a machine's speed moves.
+const windows = 10
+
+// hot times results of new slots, the module called with the same messages, dry-runs, and results beside many dry-runs.
 func (t *trial) hot(ctx context.Context) error {
 	h, err := t.town.begin(ctx, "hot", 20)
 	if err != nil {
@@ -132,49 +138,94 @@ func (t *trial) hot(ctx context.Context) error {
 	if _, err := t.result(ctx, other, other.last()); err != nil {
 		return err
 	}
-	results, err := t.results(ctx, h)
+	if _, err := t.result(ctx, h, h.last()); err != nil {
+		return err
+	}
+	bare, err := t.begin(ctx, h)
 	if err != nil {
 		return err
 	}
-	t.report.Result = timesOf(results)
-	var dry []time.Duration
-	for i := range t.cfg.Calls {
+	defer bare.close()
+	var results, alone, dry, beside []time.Duration
+	for w := range windows {
+		n := t.cfg.Calls*(w+1)/windows - t.cfg.Calls*w/windows
+		if err := bare.catchUp(); err != nil {
+			return err
+		}
+		more, err := t.results(ctx, h, n)
+		if err != nil {
+			return err
+		}
+		results = append(results, more...)
+		if more, err = bare.timed(); err != nil {
+			return err
+		}
+		alone = append(alone, more...)
+		dry = append(dry, t.dryRuns(ctx, other, n)...)
+		if more, err = t.beside(ctx, h, other, n); err != nil {
+			return err
+		}
+		beside = append(beside, more...)
+	}
+	r := &t.report
+	module := timesOf(alone)
+	r.Bare.P50, r.Bare.P99 = module.P50, module.P99
+	r.Result, r.DryRun = timesOf(results), timesOf(dry)
+	for _, x := range []*Times{&r.Result, &r.DryRun} {
+		if x.Calls > 0 {
+			x.OverBare, x.OfBare = x.P50-module.P50, x.P50/module.P50
+		}
+	}
+	under := timesOf(beside)
+	r.Beside = Beside{DryRuns: dryRunsAtOnce, P50: under.P50, P99: under.P99, OfIdle: under.P99 / r.Result.P99}
+	return nil
+}
+
+// dryRuns times dry-runs of a process at rest.
+func (t *trial) dryRuns(ctx context.Context, h *history, n int) (out []time.Duration) {
+	for range n {
 		began := time.Now()
-		if err := t.dryRun(ctx, other, i); err != nil {
+		if err := t.dryRun(ctx, h, t.number()); err != nil {
 			t.fail("dry-run", err)
 			continue
 		}
-		dry = append(dry, time.Since(began))
+		out = append(out, time.Since(began))
 	}
-	t.report.DryRun = timesOf(dry)
-	return t.beside(ctx, h, other)
+	return out
 }
 
-// beside times results of one process while dry-runs of another are under way.
-func (t *trial) beside(ctx context.Context, h, other *history) error {
-	asking, stop := context.WithCancel(ctx)
+// beside times results of one process while dry-runs of another are under way, from when the first of those has its answer.
+func (t *trial) beside(ctx context.Context, h, other *history, n int) ([]time.Duration, error) {
 	var all sync.WaitGroup
-	for i := range dryRunsAtOnce {
+	var enough atomic.Bool
+	under := make(chan struct{}, dryRunsAtOnce)
+	for range dryRunsAtOnce {
 		all.Go(func() {
-			for n := i; asking.Err() == nil; n += dryRunsAtOnce {
-				if err := t.dryRun(asking, other, t.cfg.Calls+n); err != nil && asking.Err() == nil {
+			for !enough.Load() && ctx.Err() == nil {
+				if err := t.dryRun(ctx, other, t.number()); err != nil {
 					t.fail("dry-run of many", err)
-					return
+					enough.Store(true)
+				}
+				select {
+				case under <- struct{}{}:
+				default:
 				}
 			}
 		})
 	}
-	results, err := t.results(ctx, h)
-	stop()
-	all.Wait()
-	got := timesOf(results)
-	t.report.Beside = Beside{DryRuns: dryRunsAtOnce, P50: got.P50, P99: got.P99}
-	return err
+	<-under
+	out, err := t.results(ctx, h, n)
+	enough.Store(true)
+	all.Wait() // what is under way comes to its end, and disturbs nobody after that
+	return out, err
 }
 
+// number is another one each time: no two questions are the same, for some units remember answers.
+func (t *trial) number() int64 { return t.numbers.Add(1) }
+
 // results times the result of a new slot, again and again.
-func (t *trial) results(ctx context.Context, h *history) (out []time.Duration, err error) {
-	for range t.cfg.Calls {
+func (t *trial) results(ctx context.Context, h *history, n int) (out []time.Duration, err error) {
+	for range n {
 		if err := h.evaluate(1); err != nil {
 			return out, err
 		}
@@ -212,27 +263,6 @@ func (t *trial) idle(ctx context.Context) error {
 	}
 	t.report.Memory = Memory{Resident: mib(before), Processes: t.cfg.Idle, Each: mib(after-before) / float64(t.cfg.Idle)}
 	return nil
-}
-
-// compare puts the module alone beside everything else.
-func (t *trial) compare() {
-	r := &t.report
-	bare := timesOf(t.times)
-	r.Bare = Bare{P50: bare.P50, P99: bare.P99}
-	var sum time.Duration
-	for _, d := range t.times {
-		sum += d
-	}
-	r.Bare.PerSecond, r.Bare.Work = float64(len(t.times))/sum.Seconds(), ms(t.work)/float64(len(t.times))
-	r.Cold.OfBare, r.Two.OfBare = r.Cold.PerSecond/r.Bare.PerSecond, r.Two.PerSecond/r.Bare.PerSecond
-	for _, x := range []*Times{&r.Result, &r.DryRun} {
-		if x.Calls > 0 {
-			x.OverBare, x.OfBare = x.P50-bare.P50, x.P50/bare.P50
-		}
-	}
-	if r.Result.P99 > 0 {
-		r.Beside.OfIdle = r.Beside.P99 / r.Result.P99
-	}
 }
 
 // timesOf are the percentiles of single calls.
@@ -299,8 +329,8 @@ func right(body []byte) error {
 	return nil
 }
 
-// dryRun asks what a constant evaluates to; no two questions are the same, for some units remember answers.
-func (t *trial) dryRun(ctx context.Context, h *history, number int) error {
+// dryRun asks what a constant evaluates to.
+func (t *trial) dryRun(ctx context.Context, h *history, number int64) error {
 	type tag struct {
 		Name  string `json:"name"`
 		Value string `json:"value"`

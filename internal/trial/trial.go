@@ -7,7 +7,7 @@
 // It never looks into the unit: what it serves are the routes of a scheduler and of a gateway, what it asks are those of a
 // computing unit. Its log is signed with keys that everybody knows, so nothing of it may be taken for real.
 //
-// Start with Run below; log.go makes the log, town.go serves it, rounds.go asks.
+// Start with Run below; log.go makes the log, town.go serves it, rounds.go asks, alone.go calls the module itself.
 package trial
 
 import (
@@ -18,7 +18,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/wasmvm"
@@ -70,10 +70,11 @@ type Report struct {
 
 // Bare is the module alone: the same messages, the same engine, nothing kept.
 type Bare struct {
-	PerSecond float64 `json:"perSecond"`
-	P50       float64 `json:"p50"`
+	PerSecond float64 `json:"perSecond"` // of the log that is replayed
+	Work      float64 `json:"work"`      // processor time of a call
+	Pair      float64 `json:"pair"`      // calls a second of two at once, both counted
+	P50       float64 `json:"p50"`       // of the messages whose results are timed
 	P99       float64 `json:"p99"`
-	Work      float64 `json:"work"` // processor time of a call
 }
 
 // Rate is slots a second, and how that compares with the module alone.
@@ -137,15 +138,12 @@ type trial struct {
 	town   *town
 	unit   Unit
 	host   *wasmvm.Host
-	bare   *wasmvm.Bare
-	spare  *history // what the bare module is called with
 	client *http.Client
 	report Report
-	times  []time.Duration // of bare calls
-	work   time.Duration   // processor time of them
 
-	lock   sync.Mutex
-	failed map[string]bool
+	numbers atomic.Int64 // of questions
+	lock    sync.Mutex
+	failed  map[string]bool
 }
 
 // Run measures. Errors: the module does not run here, the unit does not start or gives no result.
@@ -188,7 +186,10 @@ func open(ctx context.Context, cfg Config) (*trial, error) {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	if t.town, err = openTown(ctx, t.dir, module, cfg); err == nil {
-		err = t.openBare(ctx, module)
+		t.cfg.Progress("compiling the module")
+		if t.host, err = wasmvm.NewHost(wasmvm.Config{CacheDir: t.cfg.CacheDir}); err == nil {
+			err = t.host.Prepare(ctx, module)
+		}
 	}
 	if err != nil {
 		t.close()
@@ -198,9 +199,6 @@ func open(ctx context.Context, cfg Config) (*trial, error) {
 }
 
 func (t *trial) close() {
-	if t.bare != nil {
-		t.bare.Close()
-	}
 	if t.host != nil {
 		_ = t.host.Close() // it holds nothing that lasts
 	}
@@ -208,19 +206,6 @@ func (t *trial) close() {
 		t.town.close()
 	}
 	_ = os.RemoveAll(t.dir)
-}
-
-// openBare begins the process that nothing is kept of.
-func (t *trial) openBare(ctx context.Context, module ao.Module) (err error) {
-	if t.host, err = wasmvm.NewHost(wasmvm.Config{CacheDir: t.cfg.CacheDir}); err != nil {
-		return err
-	}
-	t.cfg.Progress("compiling the module")
-	if t.spare, err = newHistory(module.ID(), "bare"); err != nil {
-		return err
-	}
-	t.bare, err = t.host.Bare(ctx, wasmvm.Genesis{Process: t.spare.process, Module: module})
-	return err
 }
 
 // newClient keeps a connection for each of the questions that are asked at once.

@@ -22,7 +22,7 @@ func (u *Unit) DryRunAt(ctx context.Context, process ao.ID, slot ao.Slot, q ao.Q
 			return err
 		}
 		defer func() { <-u.reading }()
-		politely(func() { result, err = u.cfg.Machine.DryRun(ctx, r.state, q, r.last) })
+		u.polite.run(func() { result, err = u.cfg.Machine.DryRun(ctx, r.state, q, r.last) })
 		if err != nil {
 			r.close() // it may stand anywhere
 		}

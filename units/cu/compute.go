@@ -66,18 +66,27 @@ func (u *Unit) State(ctx context.Context, process ao.ID) (units.StateInfo, error
 
 // atHead calls visit once the process is evaluated to the head that its log has now.
 func (u *Unit) atHead(ctx context.Context, process ao.ID, visit visitor) error {
+	next, err := u.headOf(ctx, process)
+	if err != nil {
+		return err
+	}
+	return u.do(ctx, process, &task{slot: next - 1, visit: visit, checked: true})
+}
+
+// headOf is the first slot that a log has not taken, which is at least 1.
+func (u *Unit) headOf(ctx context.Context, process ao.ID) (ao.Slot, error) {
 	log, err := u.cfg.Directory.Log(ctx, process)
 	if err != nil {
-		return fmt.Errorf("find log: %w", err)
+		return 0, fmt.Errorf("find log: %w", err)
 	}
 	next, err := log.Next(ctx, process)
 	if err != nil {
-		return fmt.Errorf("ask for the log's head: %w", err)
+		return 0, fmt.Errorf("ask for the log's head: %w", err)
 	}
 	if next == 0 {
-		return fmt.Errorf("slot 0: %w", errNotYet)
+		return 0, fmt.Errorf("slot 0: %w", errNotYet)
 	}
-	return u.do(ctx, process, &task{slot: next - 1, visit: visit, checked: true})
+	return next, nil
 }
 
 // Rewind takes the state back to the newest checkpoint before the slot and drops those after it; whoever asks next has

@@ -68,6 +68,21 @@ func (c *copies) stands(process ao.ID, slot ao.Slot) bool {
 	}
 }
 
+// free borrows a process's reader if there is one that has a state and that nobody uses; handBack must follow.
+func (c *copies) free(process ao.ID) *reader {
+	u := c.unit
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	r := c.readers[process]
+	if u.stopped || r == nil || r.users > 0 || r.state == nil {
+		return nil
+	}
+	r.users++
+	u.all.Add(1)
+	r.turn <- struct{}{} // without waiting: it is held by users alone
+	return r
+}
+
 // borrow waits for the turn to use a process's reader; handBack must follow.
 func (c *copies) borrow(ctx context.Context, process ao.ID) (*reader, error) {
 	u := c.unit

@@ -138,6 +138,7 @@ type Unit struct {
 	patient chan struct{} // heavy processes that stand in line for those
 	tight   chan struct{} // memory runs short
 	reading chan struct{} // and for dry-runs
+	polite  *polite       // who evaluates those
 	dumps   chan struct{} // and for copies of states that are read
 	backing chan struct{} // and for processes that are taken back to an earlier slot
 	started chan struct{}
@@ -205,6 +206,7 @@ func New(cfg Config) (*Unit, error) {
 		patient:   make(chan struct{}, max(1, cfg.Workers-1)),
 		tight:     make(chan struct{}, 1),
 		reading:   make(chan struct{}, max(1, cfg.Workers/2)),
+		polite:    newPolite(max(1, cfg.Workers/2)),
 		dumps:     make(chan struct{}, maxDumps),
 		backing:   make(chan struct{}, maxBacking),
 		started:   make(chan struct{}),
@@ -243,6 +245,7 @@ func (u *Unit) Run(ctx context.Context) error {
 	u.lock.Unlock()
 	u.all.Wait()
 	broken := u.broken()
+	u.polite.close()
 	u.readers.close()
 	u.aheads.close()
 	u.backs.close()

@@ -1,6 +1,7 @@
 package cu
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -22,24 +23,45 @@ type snapshot struct {
 
 // DryRun implements units.Computer: at the log's head, on a copy, beside whatever else goes on.
 func (u *Unit) DryRun(ctx context.Context, process ao.ID, q ao.Query) (ao.Result, error) {
-	for always := false; ; always = true {
-		s, err := u.snapshot(ctx, process, always)
-		if err != nil {
-			return ao.Result{}, refusal(err)
+	result, done, err := u.guess(ctx, process, q)
+	for always := false; !done && err == nil; always = true {
+		var s snapshot
+		if s, err = u.snapshot(ctx, process, always); err != nil {
+			break
 		}
-		r, err := u.readers.borrow(ctx, process)
-		if err != nil {
-			return ao.Result{}, refusal(err)
+		var r *reader
+		if r, err = u.readers.borrow(ctx, process); err != nil {
+			break
 		}
-		result, done, err := u.read(ctx, r, s, q)
-		u.readers.handBack(r)
-		if err != nil {
-			return ao.Result{}, refusal(err)
-		}
-		if done {
-			return result, nil
-		}
+		result, done, err = u.read(ctx, r, s, q)
 	}
+	if err != nil {
+		return ao.Result{}, refusal(err)
+	}
+	return result, nil
+}
+
+// guess takes a copy that nobody uses to stand at the log's head, and asks whether it does beside the evaluation: a log may be a
+// journey away. Done is false if it does not.
+func (u *Unit) guess(ctx context.Context, process ao.ID, q ao.Query) (result ao.Result, done bool, err error) {
+	r := u.readers.free(process)
+	if r == nil {
+		return result, false, nil
+	}
+	s := snapshot{slot: r.slot}
+	var next ao.Slot
+	var fault error
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		next, fault = u.headOf(ctx, process)
+	}()
+	result, done, err = u.read(ctx, r, s, q)
+	<-asked
+	if err = cmp.Or(err, fault); err != nil {
+		return ao.Result{}, false, err
+	}
+	return result, done && next == s.slot+1, nil
 }
 
 // snapshot evaluates the process to its head and copies its state, always or only if no reader stands there.
@@ -59,33 +81,55 @@ func (u *Unit) snapshot(ctx context.Context, process ao.ID, always bool) (snapsh
 	return s, nil
 }
 
-// read evaluates a query on a borrowed reader; done is false if the reader is not where the snapshot is, and the snapshot
-// has no image.
+// read evaluates a query on a borrowed reader, and gives it back; done is false if the reader is not where the snapshot is, and
+// the snapshot has no image. The reader is not waited for until the query is taken back.
 func (u *Unit) read(ctx context.Context, r *reader, s snapshot, q ao.Query) (result ao.Result, done bool, err error) {
 	ctx, cancel := context.WithCancel(ctx) // the caller's patience and the unit's life
 	defer cancel()
 	defer context.AfterFunc(u.life, cancel)()
-	select {
-	case u.reading <- struct{}{}:
-		defer func() { <-u.reading }()
-	case <-ctx.Done():
-		return result, false, fmt.Errorf("wait for a place to read: %w", ctx.Err())
+	if err := enter(ctx, u.reading); err != nil {
+		u.readers.handBack(r)
+		return result, false, err
 	}
-	if r.state == nil || r.slot < s.slot {
-		if s.image == nil {
-			return result, false, nil
+	handBack := func() {
+		<-u.reading
+		u.readers.handBack(r)
+	}
+	if ready, err := u.bring(ctx, r, s); !ready || err != nil {
+		handBack()
+		return result, false, err
+	}
+	answered := make(chan struct{})
+	u.polite.start(func() {
+		defer handBack()
+		var fault error
+		result, fault = u.cfg.Machine.DryRun(ctx, r.state, q, r.last)
+		err = fault
+		close(answered)
+		if t, ok := r.state.(wasmvm.Tidier); ok && fault == nil {
+			fault = t.Tidy()
 		}
-		r.close()
-		if r.state, err = u.cfg.Machine.Begin(ctx, s.genesis, s.image); err != nil {
-			r.state = nil
-			return result, false, fmt.Errorf("copy state: %w", err)
+		if fault != nil {
+			r.close() // it may stand anywhere
 		}
-		r.slot, r.last = s.slot, s.last
+	})
+	<-answered
+	return result, err == nil, err
+}
+
+// bring takes a borrowed reader to where the snapshot is, if it is behind and the snapshot has an image.
+func (u *Unit) bring(ctx context.Context, r *reader, s snapshot) (ready bool, err error) {
+	if r.state != nil && r.slot >= s.slot {
+		return true, nil
 	}
-	politely(func() { result, err = u.cfg.Machine.DryRun(ctx, r.state, q, r.last) })
-	if err != nil {
-		r.close() // it may stand anywhere
-		return ao.Result{}, false, err
+	if s.image == nil {
+		return false, nil
 	}
-	return result, true, nil
+	r.close()
+	if r.state, err = u.cfg.Machine.Begin(ctx, s.genesis, s.image); err != nil {
+		r.state = nil
+		return false, fmt.Errorf("copy state: %w", err)
+	}
+	r.slot, r.last = s.slot, s.last
+	return true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +51,84 @@ func TestDryRunBesideSlots(t *testing.T) {
 	if n := w.machine.begun.Load() - before; n != 1 {
 		t.Errorf("%d copies were made for 5 dry-runs of one state", n)
 	}
+}
+
+// TestHeadIsAskedBesideDryRun: a copy that nobody uses does not wait for the log to say where it ends, and what it answers counts
+// only if it stands there.
+func TestHeadIsAskedBesideDryRun(t *testing.T) {
+	w := newWorld(t)
+	c := w.chain(t, "p", 4)
+	w.directory.put(c.Entries())
+	p := c.Process()
+	u := w.run(t)
+	ask := func(want string) {
+		t.Helper()
+		if r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")}); err != nil || string(r.Output) != want {
+			t.Errorf("dry-run gave %s, %v, want %s", r.Output, err, want)
+		}
+	}
+	ask(`"4 x at 3"`)
+	evaluated, asked := make(chan struct{}), make(chan struct{})
+	w.machine.lock.Lock()
+	w.machine.dryRun = func() { <-asked; evaluated <- struct{}{} } // once the head is asked for
+	w.machine.lock.Unlock()
+	w.directory.lock.Lock()
+	w.directory.asked = func() { asked <- struct{}{}; <-evaluated } // answered once the copy has evaluated
+	w.directory.lock.Unlock()
+	ask(`"4 x at 3"`)
+	w.add(t, c, "more")
+	w.directory.put(c.Entries())
+	w.directory.lock.Lock()
+	w.directory.asked = nil
+	w.directory.lock.Unlock()
+	w.machine.lock.Lock()
+	w.machine.dryRun = nil
+	w.machine.lock.Unlock()
+	ask(`"5 x at 4"`)
+	w.directory.lock.Lock()
+	delete(w.directory.logs, p)
+	w.directory.lock.Unlock()
+	_, err := u.DryRun(unitstest.Context(t), p, ao.Query{})
+	unitstest.WantRefusal(t, err, ao.UnknownProcess)
+}
+
+// TestTidyingIsNotWaitedFor: a result and a dry-run are there before the state is tidied, and who comes next waits for that.
+func TestTidyingIsNotWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	c := w.chain(t, "p", 3)
+	w.directory.put(c.Entries())
+	p := c.Process()
+	u := w.run(t)
+	gate := make(chan struct{})
+	var tidying atomic.Bool
+	w.machine.lock.Lock()
+	w.machine.tidies = func() {
+		tidying.Store(true)
+		<-gate
+		tidying.Store(false)
+	}
+	w.machine.before = func(ao.Entry) error {
+		if tidying.Load() {
+			t.Error("an entry is applied to a state that is being tidied")
+		}
+		return nil
+	}
+	w.machine.lock.Unlock()
+	compute(t, u, p, 2)
+	w.add(t, c, "more")
+	w.directory.put(c.Entries())
+	var all sync.WaitGroup
+	all.Go(func() { compute(t, u, p, 3) })
+	gate <- struct{}{}
+	all.Wait()
+	gate <- struct{}{}
+	for range 2 {
+		if _, err := u.DryRun(unitstest.Context(t), p, ao.Query{}); err != nil {
+			t.Error(err)
+		}
+		gate <- struct{}{}
+	}
+	close(gate)
 }
 
 // TestCopiesAreBounded: dry-runs of many processes do not keep a copy of each.

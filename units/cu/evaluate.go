@@ -11,6 +11,7 @@ import (
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/attest"
 	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/wasmvm"
 )
 
 // A chunk is committed once it holds this much or is this old: long replays share a synced write among many slots, and
@@ -47,36 +48,75 @@ func (c *chunk) find(slot ao.Slot) *outcome {
 func (p *worker) evaluate(life context.Context, entries []ao.Entry) error {
 	p.chunk, p.chunkFrom = chunk{}, p.unit.cfg.Now()
 	for len(entries) > 0 {
-		began := p.unit.cfg.Now()
-		n, fault := p.stretch(life, entries)
-		p.spent += p.unit.cfg.Now().Sub(began)
-		if fault == errYielded {
-			return nil
+		n, going, err := p.lap(life, entries)
+		if err != nil || !going {
+			return err
 		}
 		entries = entries[n:]
-		if err := p.commit(); err != nil {
-			p.cool()
-			return err
-		}
-		if fault != nil {
-			if p.replay.state == nil { // the machine failed, or the slot must not stand
-				p.cool()
-				return fault
-			}
-			return errors.Join(fault, p.serve(life))
-		}
-		if p.replay.cursor.Next >= p.saved+ao.Slot(p.unit.cfg.CheckpointEvery) || p.spent >= checkpointWork {
-			p.unit.work(false, p.checkpoint)
-		}
-		if err := p.serve(life); err != nil || p.replay == nil {
-			return err
-		}
-		p.serveRest(life)
-		if p.replay == nil || life.Err() != nil {
-			return nil
-		}
 	}
 	return nil
+}
+
+// lap evaluates as many of the entries as are committed together; going says whether more may follow.
+func (p *worker) lap(life context.Context, entries []ao.Entry) (n int, going bool, err error) {
+	began := p.unit.cfg.Now()
+	n, fault := p.stretch(life, entries)
+	p.spent += p.unit.cfg.Now().Sub(began)
+	switch {
+	case fault == errYielded:
+		return n, false, nil
+	case p.replay == nil: // it has lost its state, and the unit is ending
+		return n, false, fault
+	}
+	p.tidy()
+	defer p.tidied()
+	if err := p.commit(); err != nil {
+		p.tidied()
+		p.cool()
+		return n, false, err
+	}
+	if fault != nil {
+		p.tidied()
+		if p.replay.state == nil { // the machine failed, or the slot must not stand
+			p.cool()
+			return n, false, fault
+		}
+		return n, false, errors.Join(fault, p.serve(life))
+	}
+	if p.replay.cursor.Next >= p.saved+ao.Slot(p.unit.cfg.CheckpointEvery) || p.spent >= checkpointWork {
+		p.tidied()
+		p.unit.work(false, p.checkpoint)
+	}
+	if err := p.serve(life); err != nil || p.replay == nil {
+		return n, false, err
+	}
+	p.tidied()
+	p.serveRest(life)
+	return n, p.replay != nil && life.Err() == nil, nil
+}
+
+// tidy begins what the state's last entry has left to do: the disk is waited for meanwhile. Nobody uses the state until tidied.
+func (p *worker) tidy() {
+	t, ok := p.replay.state.(wasmvm.Tidier)
+	if !ok {
+		return
+	}
+	p.tidying = make(chan struct{})
+	go func() {
+		defer close(p.tidying)
+		_ = t.Tidy() // what fails fails again, and is heard, with the next entry
+	}()
+}
+
+// tidied waits for the end of tidy, if it goes on, and ends the claim of the evaluation before it.
+func (p *worker) tidied() {
+	if p.tidying != nil {
+		<-p.tidying
+		p.tidying = nil
+	}
+	if p.claimed {
+		p.measure()
+	}
 }
 
 // stretch evaluates entries, holding one of the unit's places for work, until a commit is due.
@@ -86,10 +126,9 @@ func (p *worker) stretch(life context.Context, entries []ao.Entry) (n int, err e
 		return 0, err
 	}
 	defer l.leave()
-	if err := p.claim(life); err != nil {
+	if err := p.claim(life); err != nil { // tidied ends it
 		return 0, err
 	}
-	defer p.measure()
 	var slowest time.Duration
 	defer func() {
 		if n > 0 {

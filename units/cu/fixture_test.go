@@ -95,6 +95,7 @@ type machine struct {
 	spoil  func(e ao.Entry, r ao.Result) ao.Result // changes a result
 	dryErr error
 	dryRun func()                // called before a dry-run
+	tidies func()                // called before a state is tidied
 	making func(context.Context) // called before a module is prepared
 
 	ticking func(ao.CronMessage) error // called before a tick
@@ -131,6 +132,16 @@ func (s *state) Image() (*wasmvm.Image, error) {
 	b = append(append(b, img.Tail()...), packed...)
 	sum := sha256.Sum256(b)
 	return wasmvm.DecodeImage(append(b, sum[:]...), 1<<16)
+}
+
+func (s *state) Tidy() error {
+	s.m.lock.Lock()
+	hook := s.m.tidies
+	s.m.lock.Unlock()
+	if hook != nil {
+		hook()
+	}
+	return nil
 }
 
 func (s *state) Close() { s.once.Do(func() { s.m.open.Add(-1); s.State.Close() }) }
@@ -229,6 +240,7 @@ type directory struct {
 	listed ao.Slot           // what Next says, if not 0
 	reads  int
 	before func(ao.Slot) error // called by Range, if not nil
+	asked  func()              // called by Next, if not nil
 }
 
 func (d *directory) put(entries []ao.Entry) {
@@ -263,6 +275,12 @@ func (d *directory) Computer(context.Context, ao.ID) (units.Computer, error) {
 }
 
 func (d *directory) Next(_ context.Context, id ao.ID) (ao.Slot, error) {
+	d.lock.Lock()
+	hook := d.asked
+	d.lock.Unlock()
+	if hook != nil {
+		hook()
+	}
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	log, ok := d.logs[id]

@@ -29,6 +29,7 @@ type worker struct {
 
 	// The working goroutine's.
 	replay    *replayer     // nil while not hot
+	tidying   chan struct{} // closed when its state may be used again; nil while it may be
 	rest      *resting      // nil while not packed
 	most      uint64        // the most memory that the state takes
 	pace      time.Duration // the slowest of its latest entries
@@ -388,6 +389,7 @@ func (p *worker) serve(life context.Context) error {
 	u.lock.Unlock()
 	for _, t := range due {
 		if t.visit != nil {
+			p.tidied()
 			p.finish([]*task{t}, t.visit(life, p))
 			if p.replay == nil { // the visit found the state unfit
 				return nil
@@ -401,6 +403,7 @@ func (p *worker) serve(life context.Context) error {
 			}
 		}
 		if t.found == nil { // lost or damaged: make it again
+			p.tidied()
 			return p.rewind(t.slot)
 		}
 		p.finish([]*task{t}, nil)
