@@ -194,26 +194,26 @@ func (t *trial) dryRuns(ctx context.Context, h *history, n int) (out []time.Dura
 	return out
 }
 
-// beside times results of one process while dry-runs of another are under way, from when the first of those has its answer.
+// beside times results of one process while dry-runs of another are under way, once each of those who ask has had an answer.
 func (t *trial) beside(ctx context.Context, h, other *history, n int) ([]time.Duration, error) {
 	var all sync.WaitGroup
 	var enough atomic.Bool
-	under := make(chan struct{}, dryRunsAtOnce)
+	var first sync.WaitGroup
 	for range dryRunsAtOnce {
+		first.Add(1)
 		all.Go(func() {
+			begun := sync.OnceFunc(first.Done)
+			defer begun()
 			for !enough.Load() && ctx.Err() == nil {
 				if err := t.dryRun(ctx, other, t.number()); err != nil {
 					t.fail("dry-run of many", err)
-					enough.Store(true)
+					return
 				}
-				select {
-				case under <- struct{}{}:
-				default:
-				}
+				begun()
 			}
 		})
 	}
-	<-under
+	first.Wait()
 	out, err := t.results(ctx, h, n)
 	enough.Store(true)
 	all.Wait() // what is under way comes to its end, and disturbs nobody after that
