@@ -9,6 +9,15 @@ import (
 // not the original ones give an error. They do not name the type of the signature, which is told by its length and the key's.
 // Errors: those of Parse and Verify, ErrSignatureType, ErrTagBytes, ErrTagCount, ErrTarget, ErrAnchor.
 func Assemble(signature, owner []byte, f Fields) (*Item, error) {
+	return assemble((*Item).Verify, signature, owner, f)
+}
+
+// AssembleBy is Assemble for one of many goroutines: v takes their signatures together.
+func AssembleBy(v *Verifier, signature, owner []byte, f Fields) (*Item, error) {
+	return assemble(v.Verify, signature, owner, f)
+}
+
+func assemble(verify func(*Item) error, signature, owner []byte, f Fields) (*Item, error) {
 	types := typesOf(len(signature), len(owner))
 	if len(types) == 0 {
 		return nil, fmt.Errorf("assemble item: %w: none has %d bytes and keys of %d", ErrSignatureType, len(signature), len(owner))
@@ -35,7 +44,7 @@ func Assemble(signature, owner []byte, f Fields) (*Item, error) {
 		raw = append(append(raw, tags...), f.Data...)
 		it, err := Parse(raw)
 		if err == nil {
-			err = it.Verify()
+			err = verify(it)
 		}
 		if err == nil {
 			return it, nil

@@ -18,6 +18,7 @@ func TestAssemble(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var together Verifier
 	solana := NewSolanaSigner(ed25519.NewKeyFromSeed(seed))
 	for _, s := range []Signer{NewEd25519Signer(ed25519.NewKeyFromSeed(seed)), ethereum, typed, solana} {
 		for _, f := range []Fields{
@@ -32,7 +33,13 @@ func TestAssemble(t *testing.T) {
 			if err != nil || !bytes.Equal(again.Raw(), it.Raw()) {
 				t.Errorf("%s: not the same item: %v", s.Type(), err)
 			}
+			if again, err = AssembleBy(&together, it.Signature(), it.Owner(), f); err != nil || !bytes.Equal(again.Raw(), it.Raw()) {
+				t.Errorf("%s: not the same item together with others: %v", s.Type(), err)
+			}
 			f.Data = append(f.Data, 'x')
+			if _, err := AssembleBy(&together, it.Signature(), it.Owner(), f); !errors.Is(err, ErrSignature) {
+				t.Errorf("%s: other data, together with others: %v", s.Type(), err)
+			}
 			if _, err := Assemble(it.Signature(), it.Owner(), f); !errors.Is(err, ErrSignature) {
 				t.Errorf("%s: other data: %v", s.Type(), err)
 			}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/arweave"
+	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/units"
 )
 
@@ -48,6 +49,8 @@ type Elsewhere struct {
 	strange *http.Client  // asks those of strangers
 	turns   chan struct{} // held while an answer is read
 	nodes   foundNodes
+
+	together ans104.Verifier // signatures of a page's items
 
 	lock  sync.Mutex
 	found map[string]*location // by address

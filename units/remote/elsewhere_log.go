@@ -181,7 +181,7 @@ func (u httpUnit) entry(ctx context.Context, n httpNode) (ao.Entry, error) {
 
 func (u httpUnit) message(ctx context.Context, n httpNode, id ao.ID) (ao.Message, error) {
 	if n.Message != nil && n.Message.ID == id.String() {
-		if it, err := n.Message.item(); err == nil {
+		if it, err := n.Message.item(&u.of.together); err == nil {
 			return ao.NewMessage(it)
 		}
 	}
@@ -190,7 +190,7 @@ func (u httpUnit) message(ctx context.Context, n httpNode, id ao.ID) (ao.Message
 }
 
 func (u httpUnit) assignment(ctx context.Context, n httpNode) (ao.Assignment, error) {
-	it, err := n.Assignment.item()
+	it, err := n.Assignment.item(&u.of.together)
 	if err != nil {
 		id, bad := ans104.ParseID(n.Assignment.ID)
 		if bad != nil {
@@ -276,7 +276,7 @@ func (u httpUnit) process(ctx context.Context, id ao.ID) (*ans104.Item, error) {
 	if p.ID != id.String() {
 		return nil, ao.Refuse(verbLog, ao.Malformed, "%s answers for another process", u.base)
 	}
-	it, err := p.item()
+	it, err := p.item(&u.of.together)
 	if err != nil {
 		return u.fetch(ctx, id)
 	}

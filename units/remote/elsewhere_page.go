@@ -127,8 +127,8 @@ func (n httpNode) slot(process ao.ID) (ao.Slot, error) {
 	return slot, nil
 }
 
-// item puts the item together. An error says that its parts are not the original ones, or not all there.
-func (h *httpItem) item() (*ans104.Item, error) {
+// item puts the item together; v verifies it. An error says that its parts are not the original ones, or not all there.
+func (h *httpItem) item(v *ans104.Verifier) (*ans104.Item, error) {
 	id, err := ans104.ParseID(h.ID)
 	if err != nil {
 		return nil, fmt.Errorf("%w: id %.48q", ErrPage, h.ID)
@@ -156,7 +156,7 @@ func (h *httpItem) item() (*ans104.Item, error) {
 			return nil, fmt.Errorf("%w: anchor", ErrPage)
 		}
 	}
-	it, err := ans104.Assemble(signature, owner, f)
+	it, err := ans104.AssembleBy(v, signature, owner, f)
 	if err != nil {
 		return nil, err
 	}
