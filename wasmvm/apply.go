@@ -25,9 +25,9 @@ type process struct {
 type due int
 
 const (
-	nothing    due = iota
-	dueMark        // what it changed shall stand
-	dueTakeBack    // and here it shall not
+	nothing     due = iota
+	dueMark         // what it changed shall stand
+	dueTakeBack     // and here it shall not
 )
 
 // Image is the state as it stands. See State.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/wasmvm"
@@ -11,6 +12,10 @@ import (
 
 // maxReaders is how many processes have a copy of their state for dry-runs.
 const maxReaders = 16
+
+// giveWay is how long a dry-run that could begin lets slots go first, as long as any are being evaluated. Two at once slow each other
+// down even where each has a core, for cores share caches and often more than that.
+const giveWay = 10 * time.Millisecond
 
 // snapshot is a process after a slot; without an image if a reader stands there already.
 type snapshot struct {
@@ -99,6 +104,7 @@ func (u *Unit) read(ctx context.Context, r *reader, s snapshot, q ao.Query) (res
 		handBack()
 		return result, false, err
 	}
+	u.quiet.wait(ctx, giveWay)
 	answered := make(chan struct{})
 	u.polite.start(func() {
 		defer handBack()

@@ -3,6 +3,7 @@ package cu
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -115,9 +116,61 @@ func (l lane) leave() {
 	}
 }
 
-func (u *Unit) enterWork(ctx context.Context) error { return enter(ctx, u.workers) }
+func (u *Unit) enterWork(ctx context.Context) error {
+	if err := enter(ctx, u.workers); err != nil {
+		return err
+	}
+	u.quiet.begin()
+	return nil
+}
 
-func (u *Unit) leaveWork() { <-u.workers }
+func (u *Unit) leaveWork() {
+	u.quiet.end()
+	<-u.workers
+}
+
+// quiet tells when nobody works. The zero value is ready.
+type quiet struct {
+	lock    sync.Mutex
+	working int
+	fell    chan struct{} // closed when the last one ends; nil while nobody waits for that
+}
+
+func (q *quiet) begin() {
+	q.lock.Lock()
+	defer q.lock.Unlock()
+	q.working++
+}
+
+func (q *quiet) end() {
+	q.lock.Lock()
+	defer q.lock.Unlock()
+	if q.working--; q.working == 0 && q.fell != nil {
+		close(q.fell)
+		q.fell = nil
+	}
+}
+
+// wait lets those who work go first, for a while.
+func (q *quiet) wait(ctx context.Context, most time.Duration) {
+	q.lock.Lock()
+	if q.working == 0 {
+		q.lock.Unlock()
+		return
+	}
+	if q.fell == nil {
+		q.fell = make(chan struct{})
+	}
+	fell := q.fell
+	q.lock.Unlock()
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-fell:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
 
 func enter(ctx context.Context, places chan struct{}) error {
 	select {

@@ -198,6 +198,7 @@ func (u *Unit) evict(p *worker, offered bool) {
 func (u *Unit) work(has bool, do func()) {
 	if !has {
 		u.workers <- struct{}{}
+		u.quiet.begin()
 		defer u.leaveWork()
 	}
 	do()
