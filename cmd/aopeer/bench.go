@@ -172,7 +172,7 @@ func writeTrial(out io.Writer, r trial.Report) {
 	fmt.Fprintf(w, "the module alone\t%.0f calls/s\tp50 %.2f ms\tp99 %.2f ms\ttwo at once %.0f calls/s\n", r.Bare.PerSecond, r.Bare.P50, r.Bare.P99, r.Bare.Pair)
 	fmt.Fprintf(w, "cold replay of %d slots\t%.0f slots/s\t%.2f of the module alone\t%.2f ms of processor time a slot, alone %.2f\n",
 		r.Slots, r.Cold.PerSecond, r.Cold.OfBare, r.Cold.Work, r.Bare.Work)
-	fmt.Fprintf(w, "two at once\t%.0f slots/s\t%.2f of the module alone\n", r.Two.PerSecond, r.Two.OfBare)
+	fmt.Fprintf(w, "two at once\t%.0f slots/s\t%.2f of the module alone\t%.2f of two of it at once\n", r.Two.PerSecond, r.Two.OfBare, r.Two.OfPair)
 	fmt.Fprintf(w, "result of a new slot\tp50 %.2f ms\tp99 %.2f ms\t%+.2f ms beside the module alone\n", r.Result.P50, r.Result.P99, r.Result.OverBare)
 	fmt.Fprintf(w, "dry-run\tp50 %.2f ms\tp99 %.2f ms\t%.2f times the module alone\n", r.DryRun.P50, r.DryRun.P99, r.DryRun.OfBare)
 	fmt.Fprintf(w, "result beside %d dry-runs\tp50 %.2f ms\tp99 %.2f ms\t%.2f times the p99 without\n", r.Beside.DryRuns, r.Beside.P50, r.Beside.P99, r.Beside.OfIdle)

@@ -21,35 +21,8 @@ func (e effort) and(f effort) effort {
 
 func (e effort) perSecond() float64 { return float64(e.calls) / e.took.Seconds() }
 
-// alone calls the module with a whole log: a module may get slower as its process grows, and a replay goes all the way.
-func (t *trial) alone(ctx context.Context, h *history) (effort, error) {
-	m, err := t.begin(ctx, h)
-	if err != nil {
-		return effort{}, err
-	}
-	defer m.close()
-	messages := m.messages()
-	began, work := time.Now(), own()
-	if err := m.call(messages); err != nil {
-		return effort{}, err
-	}
-	return effort{len(messages), time.Since(began), own() - work}, nil
-}
-
-// aloneBoth does that with two logs at once: what the machine gives two of the module.
-func (t *trial) aloneBoth(ctx context.Context, left, right *history) (effort, error) {
-	sides := [2]*history{left, right}
-	efforts, errs := [2]effort{}, [2]error{}
-	work := own()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		efforts[0], errs[0] = t.alone(ctx, sides[0])
-	}()
-	efforts[1], errs[1] = t.alone(ctx, sides[1])
-	<-done
-	return effort{efforts[0].calls + efforts[1].calls, max(efforts[0].took, efforts[1].took), own() - work}, errors.Join(errs[:]...)
-}
+// workEach is the processor time of a call, in milliseconds.
+func (e effort) workEach() float64 { return ms(e.work) / float64(e.calls) }
 
 // module is the module alone on its way through a log.
 type module struct {
@@ -68,9 +41,9 @@ func (t *trial) begin(ctx context.Context, h *history) (*module, error) {
 
 func (m *module) close() { m.bare.Close() }
 
-// messages are those of the log that it has not been called with.
-func (m *module) messages() (out [][]byte) {
-	for _, e := range m.log.span(m.next, int(m.log.next())) {
+// messages are those of the log that it has not been called with, below a slot.
+func (m *module) messages(upto ao.Slot) (out [][]byte) {
+	for _, e := range m.log.span(m.next, int(upto-m.next)) {
 		out = append(out, m.bare.Message(e))
 	}
 	return out
@@ -86,12 +59,29 @@ func (m *module) call(messages [][]byte) error {
 	return nil
 }
 
-// catchUp calls it with what there is.
-func (m *module) catchUp() error { return m.call(m.messages()) }
+// goTo calls it with the messages of the log below a slot. A module may get slower as its process grows, so it has to be the same
+// log that is replayed.
+func (m *module) goTo(upto ao.Slot) (effort, error) {
+	messages := m.messages(upto)
+	began, work := time.Now(), own()
+	err := m.call(messages)
+	return effort{len(messages), time.Since(began), own() - work}, err
+}
 
-// timed does so and says how long each call took.
+// goBothTo does so with two at once: what the machine gives two of the module.
+func goBothTo(upto ao.Slot, pair [2]*module) (effort, error) {
+	messages := [2][][]byte{pair[0].messages(upto), pair[1].messages(upto)}
+	began, work := time.Now(), own()
+	left := make(chan error, 1)
+	go func() { left <- pair[0].call(messages[0]) }()
+	err := pair[1].call(messages[1])
+	err = errors.Join(err, <-left)
+	return effort{len(messages[0]) + len(messages[1]), time.Since(began), own() - work}, err
+}
+
+// timed calls it with all there is and says how long each call took.
 func (m *module) timed() (out []time.Duration, err error) {
-	messages := m.messages()
+	messages := m.messages(m.log.next())
 	for i := range messages {
 		began := time.Now()
 		if err := m.call(messages[i : i+1]); err != nil {

@@ -49,68 +49,99 @@ func (t *trial) rounds(ctx context.Context) error {
 	return nil
 }
 
-// cold has a long log evaluated that the unit has not seen, and the module called with the same before and after.
+// stretches is how many parts a replay has, with the module alone called in between: a machine's speed moves.
+const stretches = 10
+
+// cold has a long log evaluated that the unit has not seen, and the module called with the same by turns.
 func (t *trial) cold(ctx context.Context) error {
 	h, err := t.town.begin(ctx, "cold", t.cfg.Slots)
 	if err != nil {
 		return err
 	}
-	before, err := t.alone(ctx, h)
+	m, err := t.begin(ctx, h)
 	if err != nil {
 		return err
+	}
+	defer m.close()
+	var unit, alone effort
+	var ratios []float64
+	for i := range stretches {
+		from, upto := t.stretch(i)
+		bare, err := m.goTo(upto)
+		if err != nil {
+			return err
+		}
+		replay, err := t.replay(ctx, from, upto, h)
+		if err != nil {
+			return err
+		}
+		alone, unit = alone.and(bare), unit.and(replay)
+		ratios = append(ratios, replay.perSecond()/bare.perSecond())
 	}
 	r := &t.report
-	if r.Cold, err = t.replay(ctx, h); err != nil {
-		return err
-	}
-	after, err := t.alone(ctx, h)
-	if err != nil {
-		return err
-	}
-	all := before.and(after)
-	r.Bare.PerSecond, r.Bare.Work = all.perSecond(), ms(all.work)/float64(all.calls)
-	r.Cold.OfBare = r.Cold.PerSecond / all.perSecond()
+	r.Bare.PerSecond, r.Bare.Work = alone.perSecond(), alone.workEach()
+	r.Cold = Rate{PerSecond: unit.perSecond(), OfBare: median(ratios), Work: unit.workEach()}
 	return nil
 }
 
-// two does so with two logs at once. The module is called alone, and two of it at once.
+// two does so with two logs at once, beside the module alone, and two of it at once.
 func (t *trial) two(ctx context.Context) error {
-	left, err := t.town.begin(ctx, "left", t.cfg.Slots)
+	var logs [2]*history
+	var single *module
+	var pair [2]*module
+	for i, name := range []string{"left", "right"} {
+		var err error
+		if logs[i], err = t.town.begin(ctx, name, t.cfg.Slots); err != nil {
+			return err
+		}
+		if pair[i], err = t.begin(ctx, logs[i]); err != nil {
+			return err
+		}
+		defer pair[i].close()
+	}
+	single, err := t.begin(ctx, logs[0])
 	if err != nil {
 		return err
 	}
-	right, err := t.town.begin(ctx, "right", t.cfg.Slots)
-	if err != nil {
-		return err
-	}
-	before, err := t.alone(ctx, left)
-	if err != nil {
-		return err
+	defer single.close()
+	var unit, both effort
+	var ratios, ofPair []float64
+	for i := range stretches {
+		from, upto := t.stretch(i)
+		bare, err := single.goTo(upto)
+		if err != nil {
+			return err
+		}
+		replay, err := t.replay(ctx, from, upto, logs[:]...)
+		if err != nil {
+			return err
+		}
+		together, err := goBothTo(upto, pair)
+		if err != nil {
+			return err
+		}
+		unit, both = unit.and(replay), both.and(together)
+		ratios = append(ratios, replay.perSecond()/bare.perSecond())
+		ofPair = append(ofPair, replay.perSecond()/together.perSecond())
 	}
 	r := &t.report
-	if r.Two, err = t.replay(ctx, left, right); err != nil {
-		return err
-	}
-	pair, err := t.aloneBoth(ctx, left, right)
-	if err != nil {
-		return err
-	}
-	after, err := t.alone(ctx, right)
-	if err != nil {
-		return err
-	}
-	r.Bare.Pair = pair.perSecond()
-	r.Two.OfBare = r.Two.PerSecond / before.and(after).perSecond()
+	r.Bare.Pair = both.perSecond()
+	r.Two = Rate{PerSecond: unit.perSecond(), OfBare: median(ratios), OfPair: median(ofPair), Work: unit.workEach()}
 	return nil
 }
 
-// replay waits until the last slots of new processes have their results.
-func (t *trial) replay(ctx context.Context, list ...*history) (Rate, error) {
+// stretch is the slots of a part, from one on and below another.
+func (t *trial) stretch(i int) (from, upto ao.Slot) {
+	return ao.Slot(t.cfg.Slots * i / stretches), ao.Slot(t.cfg.Slots * (i + 1) / stretches)
+}
+
+// replay has logs evaluated from a slot on, up to another.
+func (t *trial) replay(ctx context.Context, from, upto ao.Slot, list ...*history) (effort, error) {
 	began, work := time.Now(), worked(t.unit.PID)
 	errs := make(chan error, len(list))
 	for _, h := range list {
 		go func() {
-			_, err := t.result(ctx, h, h.last())
+			_, err := t.result(ctx, h, h.span(upto-1, 1)[0])
 			errs <- err
 		}()
 	}
@@ -118,8 +149,7 @@ func (t *trial) replay(ctx context.Context, list ...*history) (Rate, error) {
 	for range list {
 		err = errors.Join(err, <-errs)
 	}
-	slots := float64(len(list) * t.cfg.Slots)
-	return Rate{PerSecond: slots / time.Since(began).Seconds(), Work: ms(worked(t.unit.PID)-work) / slots}, err
+	return effort{len(list) * int(upto-from), time.Since(began), worked(t.unit.PID) - work}, err
 }
 
 // windows is how many turns results, the module alone, dry-runs, and results beside dry-runs take: a machine's speed moves.
@@ -149,7 +179,7 @@ func (t *trial) hot(ctx context.Context) error {
 	var results, alone, dry, beside []time.Duration
 	for w := range windows {
 		n := t.cfg.Calls*(w+1)/windows - t.cfg.Calls*w/windows
-		if err := bare.catchUp(); err != nil {
+		if _, err := bare.goTo(h.next()); err != nil {
 			return err
 		}
 		more, err := t.results(ctx, h, n)
@@ -274,6 +304,8 @@ func timesOf(list []time.Duration) Times {
 	at := func(part int) float64 { return ms(list[(len(list)-1)*part/100]) }
 	return Times{Calls: len(list), P50: at(50), P99: at(99)}
 }
+
+func median(list []float64) float64 { return slices.Sorted(slices.Values(list))[len(list)/2] }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 

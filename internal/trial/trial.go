@@ -81,6 +81,8 @@ type Bare struct {
 type Rate struct {
 	PerSecond float64 `json:"perSecond"`
 	OfBare    float64 `json:"ofBare"`
+	// OfPair compares two with two of the module at once, on the same cores; 0 of a single one.
+	OfPair float64 `json:"ofPair,omitempty"`
 	// Work is the processor time that a slot takes, on all cores together and with all that goes on beside it.
 	Work float64 `json:"work"`
 }
