@@ -18,17 +18,9 @@ type process struct {
 	env     []byte
 	boot    []byte // shown as the process's data, if not nil
 	fuel    uint64
-	due     due
+	since   since
+	tried   bool // a query stands in the memory, to be taken back
 }
-
-// due is what the last message has left to do before the next one: whoever waits for its answer need not wait for that.
-type due int
-
-const (
-	nothing     due = iota
-	dueMark         // what it changed shall stand
-	dueTakeBack     // and here it shall not
-)
 
 // Image is the state as it stands. See State.
 func (p *process) Image() (*Image, error) {
@@ -42,23 +34,16 @@ func (p *process) Footprint() uint64 {
 	return p.journal.footprint()
 }
 
-// mark makes what the last message changed the state, if that is due.
-func (p *process) mark() {
-	if p.due == dueMark {
-		p.journal.mark()
-		p.due = nothing
-	}
-}
-
-// Tidy does what is due. See Tidier.
+// Tidy does what the last message has left to do. See Tidier.
 func (p *process) Tidy() error {
 	p.mark()
-	if p.due == dueTakeBack {
-		if err := p.journal.rollback(); err != nil {
-			return fmt.Errorf("take back what was tried on %s: %w", p.genesis.Process.ID(), err)
-		}
-		p.due = nothing
+	if !p.tried {
+		return nil
 	}
+	if err := p.journal.rollback(); err != nil {
+		return fmt.Errorf("take back what was tried on %s: %w", p.genesis.Process.ID(), err)
+	}
+	p.tried = false
 	return nil
 }
 
@@ -157,16 +142,7 @@ func apply(ctx context.Context, s State, v event) (State, ao.Result, error) {
 		return n, r, err
 	}
 	p := s.(*process) // Begin makes nothing else
-	err := p.Tidy()
-	var r ao.Result
-	if err == nil {
-		var ok bool
-		if r, ok, err = p.evaluate(v.envelope(p.boot), p.fuel); ok {
-			p.due = dueMark
-		} else if err == nil {
-			err = p.journal.rollback()
-		}
-	}
+	r, err := p.take(v.envelope(p.boot))
 	if err != nil {
 		p.Close()
 		return nil, ao.Result{}, err
@@ -209,6 +185,6 @@ func (h *Host) DryRun(ctx context.Context, s State, q ao.Query, last ao.Assignme
 	if err != nil {
 		return ao.Result{}, fmt.Errorf("dry-run on %s: %w", p.genesis.Process.ID(), err)
 	}
-	p.due = dueTakeBack
+	p.tried = true
 	return r, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -123,6 +124,47 @@ func TestHostDefaultModule(t *testing.T) {
 	if got := data(eval("return N")); got != "1" {
 		t.Fatalf("after a dry-run N is %s, want 1", got)
 	}
+	// Failures at every distance from the last mark, one right after another too; what stands is evaluated again.
+	want, spacing, redone := 1, 0, 0
+	for i := range 80 {
+		since := sinceOf(hot)
+		spacing = max(spacing, since.spacing)
+		if i%11 == 10 || i%13 == 6 || i%17 == 3 {
+			if !since.full() {
+				redone = max(redone, len(since.messages))
+			}
+			if r := eval("N = 0 L = string.rep('x', 100000) error('boom')"); r.Error == nil {
+				t.Fatal("a failure passed")
+			}
+			continue
+		}
+		want++
+		if got := data(eval("N = N + 1 return N")); got != strconv.Itoa(want) {
+			t.Fatalf("message %d: N is %s, want %d", i, got, want)
+		}
+	}
+	if spacing != maxSpacing || redone < 3 {
+		t.Errorf("marks came %d messages apart, and %d were evaluated again: too few to show anything", spacing, redone)
+	}
+	x, y = encoded(t, hot), encoded(t, cold)
+	if !bytes.Equal(x, y) {
+		t.Error("what lived on is not what was rebuilt from images")
+	}
+}
+
+func sinceOf(s State) *since { return &s.(*process).since }
+
+func encoded(t *testing.T, s State) []byte {
+	t.Helper()
+	img, err := s.Image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := img.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 func TestHostRefuses(t *testing.T) {
