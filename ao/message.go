@@ -34,6 +34,7 @@ type body interface {
 	Target() []byte
 	Anchor() []byte
 	Tags() []Tag
+	Tag(name string) (value string, ok bool)
 	Data() []byte
 	Signature() []byte
 	Raw() []byte
@@ -148,6 +149,9 @@ func (m Message) IsFor(process ID) bool {
 // Tags is the message's ordered tags.
 func (m Message) Tags() Tags { return Tags(m.is.Tags()) }
 
+// Tag is the value of the first tag of that name; case counts.
+func (m Message) Tag(name string) (value string, ok bool) { return m.is.Tag(name) }
+
 // Data is the message's payload; it must not be changed.
 func (m Message) Data() []byte { return m.is.Data() }
 
@@ -184,7 +188,7 @@ func (m Message) From() string {
 }
 
 // Pushed is the From-Process tag, which only messages pushed out of an outbox carry.
-func (m Message) Pushed() (process string, ok bool) { return m.Tags().Lookup("From-Process") }
+func (m Message) Pushed() (process string, ok bool) { return m.Tag("From-Process") }
 
 // HasCopies says whether any number of messengers may bring the message, each an item of its own (PushDigest): it was pushed.
 // A transaction is one of its kind, whatever its tags say.
@@ -194,7 +198,10 @@ func (m Message) HasCopies() bool {
 }
 
 // IsCast says whether the signer wants the message scheduled and its result left alone (§3.5).
-func (m Message) IsCast() bool { return m.Tags().Get("Push-Mode") == "cast" }
+func (m Message) IsCast() bool {
+	mode, _ := m.Tag("Push-Mode")
+	return mode == "cast"
+}
 
 // Item is the signed item itself; nil for a transaction, and for what is told.
 func (m Message) Item() *ans104.Item { return itemOf(m.is) }

@@ -51,7 +51,10 @@ func (p Process) Tags() Tags { return p.message.Tags() }
 func (p Process) Module() ID { return p.module }
 
 // Scheduler is the address whose assignments make its log.
-func (p Process) Scheduler() string { return p.Tags().Get("Scheduler") }
+func (p Process) Scheduler() string {
+	address, _ := p.message.Tag("Scheduler")
+	return address
+}
 
 // enoughBlocks is how deep in the chain a transaction must be for a process that does not say it.
 const enoughBlocks = 20

@@ -55,7 +55,10 @@ func (t *told) Target() []byte       { return t.target }
 func (t *told) Anchor() []byte       { return []byte(t.anchor) }
 func (t *told) Tags() []Tag          { return slices.Clone(t.tags) }
 func (t *told) Data() []byte         { return t.data }
-func (t *told) Raw() []byte          { return nil }
+
+func (t *told) Tag(name string) (string, bool) { return t.tags.Lookup(name) }
+
+func (t *told) Raw() []byte { return nil }
 
 // Signature is nil of what is no base64url.
 func (t *told) Signature() []byte {

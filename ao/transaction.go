@@ -21,6 +21,8 @@ func (t *transaction) Data() []byte         { return t.parsed.Data }
 func (t *transaction) Signature() []byte    { return t.parsed.Signature }
 func (t *transaction) Raw() []byte          { return t.raw }
 
+func (t *transaction) Tag(name string) (string, bool) { return Tags(t.parsed.Tags).Lookup(name) }
+
 // NewTransaction verifies a transaction of Arweave that has its data with it, and takes it as a message that can be assigned.
 // Any may be one, whatever its tags say; it starts no log, and whom it pays is its target. What becomes of tx later does not
 // matter. Errors: ErrTooLarge, l1.ErrTx.

@@ -40,6 +40,16 @@ type change struct {
 	name   string
 	number uint64
 	value  []byte
+	more   [][]byte // of a record, behind value
+}
+
+// size is that of the value.
+func (c *change) size() int {
+	n := len(c.value)
+	for _, part := range c.more {
+		n += len(part)
+	}
+	return n
 }
 
 // Put sets key to value.
@@ -48,9 +58,10 @@ func (b *Batch) Put(key string, value []byte) { b.add(change{verb: verbPut, name
 // Delete removes key; one that is not there is not an error.
 func (b *Batch) Delete(key string) { b.add(change{verb: verbDelete, name: key}) }
 
-// Append adds a record to a log at index, which must be the log's length; the batch is refused otherwise.
-func (b *Batch) Append(log string, index uint64, record []byte) {
-	b.add(change{verb: verbAppend, name: log, number: index, value: record})
+// Append adds a record to a log at index, which must be the log's length; the batch is refused otherwise. What is in more
+// belongs to the record.
+func (b *Batch) Append(log string, index uint64, record []byte, more ...[]byte) {
+	b.add(change{verb: verbAppend, name: log, number: index, value: record, more: more})
 }
 
 // Require refuses the batch unless a log has exactly that many records, counting those that the batch appended before.
@@ -88,7 +99,7 @@ func (b *Batch) add(c change) {
 		b.changes = make([]change, 0, 6)
 	}
 	b.changes = append(b.changes, c)
-	b.bytes += len(c.name) + len(c.value)
+	b.bytes += len(c.name) + c.size()
 }
 
 // check finds what no engine should be handed.
@@ -98,8 +109,8 @@ func (b *Batch) check() error {
 	}
 	for i := range b.changes {
 		c := &b.changes[i]
-		if len(c.value) > MaxValue {
-			return fmt.Errorf("check value of %d bytes for %q: %w", len(c.value), c.name, ErrTooLarge)
+		if n := c.size(); n > MaxValue {
+			return fmt.Errorf("check value of %d bytes for %q: %w", n, c.name, ErrTooLarge)
 		}
 		var err error
 		switch c.verb {

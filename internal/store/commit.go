@@ -217,12 +217,12 @@ func (d *database) encode(batch *pebble.Batch, b *Batch, keys []flightKey) ([]fl
 			err = batch.Delete(plainKey(spaceValue, c.name), nil)
 		case verbAppend:
 			keys = append(keys, flightKey{spaceRecord, c.name})
-			if err = setNumbered(batch, c.value, spaceRecord, c.name, c.number); err == nil && c.number == 0 {
+			if err = setNumbered(batch, c, spaceRecord, c.name, c.number); err == nil && c.number == 0 {
 				err = set(batch, nil, spaceLog, c.name)
 			}
 		case verbPush:
 			keys = append(keys, flightKey{spaceQueued, c.name})
-			err = setNumbered(batch, c.value, spaceQueued, c.name, c.number)
+			err = setNumbered(batch, c, spaceQueued, c.name, c.number)
 			if reserved, news := d.numbers.reserve(c.name); err == nil && news {
 				err = set(batch, encodeNumber(reserved), spaceLast, c.name)
 			}

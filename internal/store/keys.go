@@ -38,13 +38,16 @@ func set(batch *pebble.Batch, value []byte, space byte, name string) error {
 	return op.Finish()
 }
 
-// setNumbered writes a numbered key straight into the engine's batch.
-func setNumbered(batch *pebble.Batch, value []byte, space byte, name string, number uint64) error {
-	op := batch.SetDeferred(1+len(name)+1+8, len(value))
+// setNumbered writes a numbered key, with the value of a change, straight into the engine's batch.
+func setNumbered(batch *pebble.Batch, c *change, space byte, name string, number uint64) error {
+	op := batch.SetDeferred(1+len(name)+1+8, c.size())
 	op.Key[0] = space
 	op.Key[1+copy(op.Key[1:], name)] = 0
 	binary.BigEndian.PutUint64(op.Key[len(op.Key)-8:], number)
-	copy(op.Value, value)
+	rest := op.Value[copy(op.Value, c.value):]
+	for _, part := range c.more {
+		rest = rest[copy(rest, part):]
+	}
 	return op.Finish()
 }
 

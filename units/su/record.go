@@ -86,12 +86,10 @@ type place struct {
 // transaction.
 const recordVersion = 1
 
-func encodeRecord(e ao.Entry) []byte {
-	a, m := e.Assignment.Raw(), e.Message.Raw()
-	b := append(make([]byte, 0, 1+binary.MaxVarintLen32+len(a)+len(m)), recordVersion)
-	b = binary.AppendUvarint(b, uint64(len(a)))
-	b = append(b, a...)
-	return append(b, m...)
+func recordParts(e ao.Entry) (head, assignment, message []byte) {
+	assignment = e.Assignment.Raw()
+	head = append(make([]byte, 0, 1+binary.MaxVarintLen32), recordVersion)
+	return binary.AppendUvarint(head, uint64(len(assignment))), assignment, e.Message.Raw()
 }
 
 // decodeRecord parses and verifies a record; the entry keeps b.

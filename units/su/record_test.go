@@ -2,8 +2,10 @@ package su
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
+	"github.com/aopeer/aopeer/ao"
 	"github.com/aopeer/aopeer/units/unitstest"
 )
 
@@ -80,4 +82,9 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("the record does not survive: %v", err)
 		}
 	})
+}
+
+func encodeRecord(e ao.Entry) []byte {
+	head, assignment, message := recordParts(e)
+	return slices.Concat(head, assignment, message)
 }

@@ -149,7 +149,8 @@ func (u *Unit) commit(h head, e ao.Entry, keys []string) (ao.Assignment, error) 
 		panic(fmt.Sprintf("su: about to break the log of %s: %v", at.process, err)) // a slashable fault of our own
 	}
 	var b store.Batch
-	b.Append(logName(at.process), uint64(at.slot), encodeRecord(e))
+	head, assignment, message := recordParts(e)
+	b.Append(logName(at.process), uint64(at.slot), head, assignment, message)
 	keys = append(keys, messageKey(at.process, e.Assignment.ID()))
 	slot := encodeSlot(at.slot)
 	for _, k := range keys {
