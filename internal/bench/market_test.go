@@ -100,7 +100,7 @@ func rankRow(t *testing.T, n, decisions int, allowed float64) Row {
 		if allocs := testing.AllocsPerRun(100, decide); allocs != 0 {
 			t.Errorf("%s among %d offers: %v allocations a decision", s, n, allocs)
 		}
-		ours, _ := pair{rounds: 9, n: decisions, primitive: func(int, int) work { return func(int) {} }, ours: func(int, int) work {
+		ours, _, _ := pair{rounds: 9, n: decisions, primitive: func(int, int) work { return func(int) {} }, ours: func(int, int) work {
 			return func(n int) {
 				for range n {
 					decide()

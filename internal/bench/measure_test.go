@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"runtime"
 	"slices"
 	"sync"
@@ -32,22 +33,24 @@ type pair struct {
 	ours, primitive func(round, n int) work
 }
 
-// compare returns the medians of the rounds, per operation. A noisy neighbour slows both sides of a round, and a
-// round that he slows on one side only is no median.
-func (p pair) compare(t *testing.T) (ours, primitive time.Duration) {
+// compare returns the medians of the rounds, per operation, and that of their ratios. A machine whose speed moves moves both sides of
+// a round, and a round that a noisy neighbour slows on one side only is no median.
+func (p pair) compare(t *testing.T) (ours, primitive time.Duration, ratio float64) {
 	t.Helper()
 	if p.clock == nil {
 		p.clock = cpuTime
 	}
 	var a, b []time.Duration
+	var ratios []float64
 	for round := range p.rounds + 1 {
 		x := p.once(p.ours, round)
 		y := p.once(p.primitive, round)
 		if round > 0 { // the first warms caches up
 			a, b = append(a, x), append(b, y)
+			ratios = append(ratios, float64(x)/float64(y))
 		}
 	}
-	return median(a), median(b)
+	return median(a), median(b), median(ratios)
 }
 
 func (p pair) once(prepare func(round, n int) work, round int) time.Duration {
@@ -58,7 +61,7 @@ func (p pair) once(prepare func(round, n int) work, round int) time.Duration {
 	return (p.clock() - before) / time.Duration(p.n)
 }
 
-func median(d []time.Duration) time.Duration {
+func median[T cmp.Ordered](d []T) T {
 	slices.Sort(d)
 	return d[len(d)/2]
 }
@@ -66,12 +69,14 @@ func median(d []time.Duration) time.Duration {
 // row measures a pair and makes a row of it.
 func (p pair) row(t *testing.T, name, unit string, goal float64) Row {
 	t.Helper()
-	ours, primitive := p.compare(t)
+	ours, primitive, ratio := p.compare(t)
 	scale := float64(time.Microsecond)
 	if unit == "cpu ms" || unit == "ms" {
 		scale = float64(time.Millisecond)
 	}
-	return makeRow(name, float64(ours)/scale, float64(primitive)/scale, unit, goal)
+	r := makeRow(name, float64(ours)/scale, float64(primitive)/scale, unit, goal)
+	r.Ratio = ratio
+	return r
 }
 
 func makeRow(name string, ours, primitive float64, unit string, goal float64) Row {

@@ -207,7 +207,7 @@ func latencyRow(t *testing.T, s *scheduler) Row {
 	sides := []struct {
 		name     string
 		call     func(i int)
-		p50, p99 []time.Duration
+		p50, p99 []time.Duration // of each window
 	}{
 		{name: "ours", call: func(i int) {
 			m, err := ao.ParseMessageBy(&s.verifier, raws[i])
@@ -244,12 +244,18 @@ func latencyRow(t *testing.T, s *scheduler) Row {
 			side.p99 = append(side.p99, took[n*99/100])
 		}
 	}
+	var ratios []float64
+	for w := range windows {
+		ratios = append(ratios, float64(sides[0].p99[w])/float64(sides[1].p99[w]))
+	}
 	t.Logf("a synced write to a file with nobody beside it: median %v", median(alone))
 	for _, side := range sides {
 		t.Logf("half load: %s: median %v, p99 %v", side.name, median(side.p50), median(side.p99))
 	}
-	return makeRow("su schedule p99 at half load (primitive: p99 of a synced write at the same moments)",
+	r := makeRow("su schedule p99 at half load (primitive: p99 of a synced write at the same moments)",
 		float64(median(sides[0].p99))/1e3, float64(median(sides[1].p99))/1e3, "us", 4)
+	r.Ratio = median(ratios)
+	return r
 }
 
 // arrivals are n calls, one every gap, and how long each took. A caller who is late does not hurry: a stall of the
@@ -260,14 +266,13 @@ func arrivals(n int, gap time.Duration, call func(i int)) []time.Duration {
 	began := time.Now()
 	for c := range callers {
 		all.Go(func() {
-			<-time.After(time.Until(began.Add(time.Duration(c) * gap))) // not all at the same moment
-			tick := time.NewTicker(callers * gap)
-			defer tick.Stop()
+			next := newPace(time.Until(began.Add(time.Duration(c+1)*gap)), callers*gap) // not all at the same moment
+			defer next.stop()
 			for i := c; i < n; i += callers {
+				next.wait()
 				began := time.Now()
 				call(i)
 				took[i] = time.Since(began)
-				<-tick.C
 			}
 		})
 	}

@@ -12,9 +12,6 @@ const journalCategory vfs.DiskWriteCategory = "pebble-wal"
 // journalAhead is how many zeros are written at once in front of the journal's end.
 const journalAhead = 256 << 10
 
-// zeros are never changed.
-var zeros [journalAhead]byte
-
 // aheadFS writes zeros in front of the journal's end. A write inside of what a file holds already is synced without a change
 // of its size and of its blocks, which on the usual file systems takes half the time and half the processor. The engine
 // reads zeros at the end of its last journal as the end, for that is what it finds after a crash in any case.
@@ -49,13 +46,17 @@ func (fs aheadFS) Unwrap() vfs.FS { return fs.FS }
 type aheadFile struct {
 	vfs.File
 	at, size int64
+	zeros    []byte
 }
 
 // Write implements vfs.File.
 func (f *aheadFile) Write(p []byte) (int, error) {
 	if end := f.at + int64(len(p)); end > f.size {
+		if f.zeros == nil {
+			f.zeros = make([]byte, journalAhead)
+		}
 		// What fails here fails as the write that it makes room for would.
-		n, err := f.WriteAt(zeros[:], f.size)
+		n, err := f.WriteAt(f.zeros, f.size)
 		f.size += int64(n)
 		if err != nil {
 			return 0, fmt.Errorf("make room in the journal: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/aopeer/aopeer/ao"
@@ -22,19 +23,28 @@ type backlog struct {
 	settled uint64
 }
 
-// tail is the unsettled end of a log.
-type tail struct{ settled, end ao.Slot }
+// tail is the unsettled end of a log. The store finds a slot by its assignment only once it is settled; until then the tail does.
+type tail struct {
+	settled, end ao.Slot
+	assignments  []ao.ID // of those slots
+}
+
+// unsettled is a slot that became durable.
+type unsettled struct {
+	assignment ao.ID
+	size       int // of its items
+}
 
 func newBacklog() *backlog {
 	return &backlog{tails: make(map[ao.ID]*tail), doubts: make(map[ao.ID]bool)}
 }
 
 // add takes note of a slot that became durable, unless it is in doubt what is before it; then it is found with that.
-func (b *backlog) add(at place, size int) {
+func (b *backlog) add(at place, e unsettled) {
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	if !b.doubts[at.process] {
-		b.append(at, size)
+		b.append(at, e)
 	}
 }
 
@@ -66,18 +76,18 @@ func (b *backlog) endOf(process ao.ID) (ao.Slot, bool) {
 }
 
 // clear adds the slots that were found from a place on and ends the doubt.
-func (b *backlog) clear(at place, sizes []int) {
+func (b *backlog) clear(at place, found []unsettled) {
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	delete(b.doubts, at.process)
-	for _, size := range sizes {
-		b.append(at, size)
+	for _, e := range found {
+		b.append(at, e)
 		at.slot++
 	}
 }
 
 // append needs the lock.
-func (b *backlog) append(at place, size int) {
+func (b *backlog) append(at place, e unsettled) {
 	t := b.tails[at.process]
 	if t == nil {
 		t = &tail{settled: at.slot}
@@ -85,8 +95,29 @@ func (b *backlog) append(at place, size int) {
 		b.order = append(b.order, at.process)
 	}
 	t.end = at.slot + 1
+	t.assignments = append(t.assignments, e.assignment)
 	b.entries++
-	b.bytes += int64(size)
+	b.bytes += int64(e.size)
+}
+
+// find is the slot of an assignment that is not settled.
+func (b *backlog) find(process, assignment ao.ID) (ao.Slot, bool) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	t := b.tails[process]
+	if t == nil {
+		return 0, false
+	}
+	i := slices.Index(t.assignments, assignment)
+	return t.settled + ao.Slot(max(i, 0)), i >= 0
+}
+
+// upTo is the assignments of the first unsettled slots of a log, below a mark.
+func (b *backlog) upTo(process ao.ID, mark ao.Slot) (from ao.Slot, assignments []ao.ID) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	t := b.tails[process]
+	return t.settled, t.assignments[:mark-t.settled]
 }
 
 // next is the process that waited longest, behind which it stands again; after as many calls as there are processes
@@ -119,6 +150,7 @@ func (b *backlog) settle(marks map[ao.ID]ao.Slot, bytes int64) {
 		t := b.tails[p]
 		b.entries -= int64(mark - t.settled)
 		b.settled += uint64(mark - t.settled)
+		t.assignments = t.assignments[mark-t.settled:]
 		if t.settled = mark; t.settled == t.end {
 			delete(b.tails, p)
 			gone = true
@@ -176,8 +208,8 @@ func (u *Unit) loadTail(process ao.ID) error {
 	if uint64(from) > length {
 		return fmt.Errorf("%d slots of %s are settled and %d are there: %w", from, process, length, errRecord)
 	}
-	var sizes []int
-	for at := uint64(from); at < length; at = uint64(from) + uint64(len(sizes)) {
+	var found []unsettled
+	for at := uint64(from); at < length; at = uint64(from) + uint64(len(found)) {
 		records, err := u.cfg.Store.Range(logName(process), at, settleEntries)
 		if err != nil {
 			return err
@@ -186,10 +218,10 @@ func (u *Unit) loadTail(process ao.ID) error {
 			return fmt.Errorf("slot %d of %s is missing: %w", at, process, errRecord)
 		}
 		for _, r := range records {
-			sizes = append(sizes, itemBytes(r))
+			found = append(found, unsettled{assignmentOf(r), itemBytes(r)})
 		}
 	}
-	u.backlog.clear(place{process, from}, sizes)
+	u.backlog.clear(place{process, from}, found)
 	return nil
 }
 
@@ -210,7 +242,7 @@ func (u *Unit) resolve(ctx context.Context) error {
 	return nil
 }
 
-// markSettled writes down that the archive has what lies before the marks.
+// markSettled writes down that the archive has what lies before the marks, and where it is found by its assignments.
 func (u *Unit) markSettled(marks map[ao.ID]ao.Slot, bytes int64) error {
 	if len(marks) == 0 {
 		return nil
@@ -218,6 +250,10 @@ func (u *Unit) markSettled(marks map[ao.ID]ao.Slot, bytes int64) error {
 	var b store.Batch
 	for p, mark := range marks {
 		b.Put(settledKey(p), encodeSlot(mark))
+		from, assignments := u.backlog.upTo(p, mark)
+		for i, id := range assignments {
+			b.Put(messageKey(p, id), encodeSlot(from+ao.Slot(i)))
+		}
 	}
 	if err := u.write(&b); err != nil {
 		return fmt.Errorf("mark as settled: %w", err)

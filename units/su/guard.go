@@ -67,7 +67,7 @@ func (u *Unit) proveOnce(ctx context.Context) error {
 // may say what it likes; only our own signature counts.
 func (u *Unit) compare(ctx context.Context, f arweave.Found) error {
 	if process, err := ao.ParseID(ao.Tags(f.Tags).Get("Process")); err == nil {
-		_, err := u.slotAt(messageKey(process, f.ID))
+		_, err := u.slotOf(process, f.ID)
 		if err == nil {
 			return nil
 		}
@@ -92,7 +92,7 @@ func (u *Unit) ours(it *ans104.Item) error {
 	if err != nil || a.Owner() != u.address {
 		return nil // not ours, whatever the index says
 	}
-	switch slot, err := u.slotAt(messageKey(a.Process(), a.ID())); {
+	switch slot, err := u.slotOf(a.Process(), a.ID()); {
 	case err == nil && slot == a.Nonce():
 		return nil
 	case err != nil && !errors.Is(err, store.ErrNotFound):

@@ -80,7 +80,7 @@ func (u *Unit) page(ctx context.Context, process ao.ID, from ao.Slot, limit int)
 
 // Find is the slot of a message, named by its own ID or by its assignment's (units.Log).
 func (u *Unit) Find(ctx context.Context, process, message ao.ID) (ao.Slot, error) {
-	slot, err := u.slotAt(messageKey(process, message))
+	slot, err := u.slotOf(process, message)
 	if errors.Is(err, store.ErrNotFound) {
 		if _, err := u.Next(ctx, process); err != nil {
 			return 0, err

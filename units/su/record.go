@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/aopeer/aopeer/ao"
+	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/arweave/l1"
+	"github.com/aopeer/aopeer/internal/store"
 )
 
 // The unit's names in the store. Logs are named by process and branch, so that another history of the same process can
@@ -40,7 +42,7 @@ func processOf(log string) (ao.ID, error) {
 // settledKey leads to how many slots of a log the archive has taken.
 func settledKey(process ao.ID) string { return settledPrefix + string(process[:]) }
 
-// messageKey leads to a slot from the ID of its message or its assignment.
+// messageKey leads to a slot from the ID of its message and, once it is settled, from that of its assignment.
 func messageKey(process, id ao.ID) string { return indexKey(indexMessage, process, id) }
 
 // digestKey leads to a slot from the digest of a pushed message.
@@ -74,6 +76,19 @@ func (u *Unit) slotAt(key string) (ao.Slot, error) {
 		return 0, err
 	}
 	return decodeSlot(b)
+}
+
+// slotOf is the slot of a message or an assignment.
+func (u *Unit) slotOf(process, id ao.ID) (ao.Slot, error) {
+	key := messageKey(process, id)
+	slot, err := u.slotAt(key)
+	if !errors.Is(err, store.ErrNotFound) {
+		return slot, err
+	}
+	if slot, ok := u.backlog.find(process, id); ok {
+		return slot, nil
+	}
+	return u.slotAt(key) // it may have been settled in between
 }
 
 // place names a slot of a process.
@@ -125,6 +140,22 @@ func itemBytes(record []byte) int {
 		return int(n)
 	}
 	return len(items)
+}
+
+// assignmentOf is the ID of a record's assignment, zero of a damaged one: whoever reads that hears of it.
+func assignmentOf(record []byte) ao.ID {
+	if len(record) == 0 {
+		return ao.ID{}
+	}
+	n, size := binary.Uvarint(record[1:])
+	if size <= 0 || n > uint64(len(record)-1-size) {
+		return ao.ID{}
+	}
+	it, err := ans104.Parse(record[1+size:][:n])
+	if err != nil {
+		return ao.ID{}
+	}
+	return it.ID()
 }
 
 // entryBytes is the same of an entry.

@@ -73,9 +73,13 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		assignment := assignmentOf(b)
 		e, err := decodeRecord(bytes.Clone(b))
 		if err != nil {
 			return
+		}
+		if assignment != e.Assignment.ID() {
+			t.Errorf("the record's assignment is %s, not %s", assignment, e.Assignment.ID())
 		}
 		again, err := decodeRecord(encodeRecord(e))
 		if err != nil || again.Assignment.ID() != e.Assignment.ID() || again.Message.ID() != e.Message.ID() {

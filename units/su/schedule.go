@@ -151,7 +151,6 @@ func (u *Unit) commit(h head, e ao.Entry, keys []string) (ao.Assignment, error) 
 	var b store.Batch
 	head, assignment, message := recordParts(e)
 	b.Append(logName(at.process), uint64(at.slot), head, assignment, message)
-	keys = append(keys, messageKey(at.process, e.Assignment.ID()))
 	slot := encodeSlot(at.slot)
 	for _, k := range keys {
 		b.Put(k, slot)
@@ -176,7 +175,7 @@ func (u *Unit) commit(h head, e ao.Entry, keys []string) (ao.Assignment, error) 
 	}
 	u.heads.put(at.process, h, h.cost())
 	u.entries.put(at, e, entryCost(e))
-	u.backlog.add(at, entryBytes(e))
+	u.backlog.add(at, unsettled{e.Assignment.ID(), entryBytes(e)})
 	u.scheduled.Add(1)
 	if at.slot == 0 {
 		u.processes.Add(1)

@@ -9,6 +9,7 @@ import (
 	"github.com/aopeer/aopeer/arweave"
 	"github.com/aopeer/aopeer/arweave/ans104"
 	"github.com/aopeer/aopeer/internal/store"
+	"github.com/aopeer/aopeer/units/unitstest"
 )
 
 func TestSettleAfterArchiveErrors(t *testing.T) {
@@ -167,6 +168,44 @@ func TestSettledMarkOutlivesARestart(t *testing.T) {
 	}
 	if len(b.taken) != 4 || len(a.taken) != 2 || a.taken[1] != later.ID() {
 		t.Errorf("%d items before the restart and %d after it", len(b.taken), len(a.taken))
+	}
+}
+
+// TestSlotIsFoundByItsAssignment: before it is settled and after, and after a restart of either.
+func TestSlotIsFoundByItsAssignment(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
+	u := newUnit(t, s, a)
+	p := spawn(t, u, "found")
+	var list []ao.Assignment
+	for i := range 4 {
+		list = append(list, schedule(t, u, p, message(t, p, fmt.Sprint(i))))
+	}
+	look := func(when string) {
+		t.Helper()
+		for i, a := range list {
+			if slot, err := u.Find(t.Context(), p, a.ID()); err != nil || slot != ao.Slot(i+1) {
+				t.Errorf("%s: the assignment of slot %d is at %v, %v", when, i+1, slot, err)
+			}
+			if slot, err := u.Find(t.Context(), p, a.Message()); err != nil || slot != ao.Slot(i+1) {
+				t.Errorf("%s: the message of slot %d is at %v, %v", when, i+1, slot, err)
+			}
+		}
+		_, err := u.Find(t.Context(), p, unitstest.ID("nowhere"))
+		unitstest.WantRefusal(t, err, ao.UnknownMessage)
+	}
+	look("unsettled")
+	u = newUnit(t, s, a)
+	look("unsettled, after a restart")
+	if err := u.drain(t.Context(), make(map[ao.ID]bool)); err != nil {
+		t.Fatal(err)
+	}
+	look("settled")
+	list = append(list, schedule(t, u, p, message(t, p, "later")))
+	look("settled but for one")
+	u = newUnit(t, s, a)
+	look("settled but for one, after a restart")
+	if n := len(u.backlog.tails[p].assignments); n != 1 {
+		t.Errorf("%d assignments are kept for one that is not settled", n)
 	}
 }
 
