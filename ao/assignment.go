@@ -42,7 +42,7 @@ func SignAssignment(s ans104.Signer, f AssignmentFields) (Assignment, error) {
 	if err := (AssignOptions{Exclude: f.Exclude}).Check(); err != nil {
 		return Assignment{}, err
 	}
-	tags := Tags{
+	tags := append(make(Tags, 0, 10+len(f.Exclude)), Tags{
 		{Name: "Process", Value: f.Process.String()},
 		{Name: "Epoch", Value: "0"},
 		{Name: "Nonce", Value: f.Nonce.String()},
@@ -52,7 +52,7 @@ func SignAssignment(s ans104.Signer, f AssignmentFields) (Assignment, error) {
 		{Name: "Data-Protocol", Value: DataProtocol},
 		{Name: "Type", Value: TypeAssignment},
 		{Name: "Variant", Value: Variant},
-	}
+	}...)
 	if f.Nonce != 0 {
 		tags = append(tags, Tag{Name: "Message", Value: f.Message.String()})
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/aopeer/aopeer/arweave/ans104"
 )
@@ -89,18 +88,18 @@ func shapeMessage(it *ans104.Item) (Message, error) {
 	if len(it.Raw()) > MaxItem {
 		return Message{}, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(it.Raw()), MaxItem)
 	}
-	tags := Tags(it.Tags())
-	if !slices.Contains(tags.All("Data-Protocol"), DataProtocol) {
+	if !it.HasTag("Data-Protocol", DataProtocol) {
 		return Message{}, ErrNotAO
 	}
 	m := Message{is: it}
-	switch tags.Get("Type") {
+	switch kind, _ := it.Tag("Type"); kind {
 	case TypeProcess:
 		m.spawn, m.process = true, it.ID()
-		if _, err := ParseID(tags.Get("Module")); err != nil {
+		module, _ := it.Tag("Module")
+		if _, err := ParseID(module); err != nil {
 			return Message{}, fmt.Errorf("%w: Module: %w", ErrTags, err)
 		}
-		if tags.Get("Scheduler") == "" {
+		if scheduler, _ := it.Tag("Scheduler"); scheduler == "" {
 			return Message{}, fmt.Errorf("%w: a process needs a Scheduler", ErrTags)
 		}
 	case TypeMessage:
@@ -109,7 +108,7 @@ func shapeMessage(it *ans104.Item) (Message, error) {
 		}
 		copy(m.process[:], it.Target())
 	default:
-		return Message{}, fmt.Errorf("%w: %.32q, want %s or %s", ErrType, tags.Get("Type"), TypeMessage, TypeProcess)
+		return Message{}, fmt.Errorf("%w: %.32q, want %s or %s", ErrType, kind, TypeMessage, TypeProcess)
 	}
 	return m, nil
 }

@@ -162,6 +162,9 @@ func (it *Item) Tags() []Tag { return slices.Clone(it.tags) }
 // RawTags returns the tag block as it stands in the item; these bytes are what is signed.
 func (it *Item) RawTags() []byte { return it.raw[it.tagBytes:it.data:it.data] }
 
+// HasTag says whether the item has a tag of that name and value, among others of the name or not.
+func (it *Item) HasTag(name, value string) bool { return slices.Contains(it.tags, Tag{name, value}) }
+
 // Tag returns the value of the first tag of that name; case counts.
 func (it *Item) Tag(name string) (value string, ok bool) {
 	for i := range it.tags {

@@ -149,7 +149,7 @@ func suRows(t *testing.T) []Row {
 			},
 		}.row(t, "su schedule, ed25519 message", "cpu us", 1.8),
 		pair{
-			rounds: 11, n: 512,
+			rounds: 21, n: 512,
 			ours: func(round, n int) work {
 				raws := messages(t, wallet(), s.processes, round, n)
 				list = signedOf(raws)
