@@ -5,6 +5,7 @@ import (
 	"flag"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -37,10 +38,16 @@ func rows() []row {
 	}
 }
 
+// procsPerCore is how many of Go's processors the program has for each real one (cmd/aopeer).
+const procsPerCore = 4
+
 // TestBench is make bench.
 func TestBench(t *testing.T) {
 	if *out == "" {
 		t.Skip("run make bench")
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(procsPerCore * runtime.GOMAXPROCS(0))
 	}
 	var all []Row
 	for _, r := range rows() {

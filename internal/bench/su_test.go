@@ -189,7 +189,7 @@ func diskRow(t *testing.T) Row {
 // of several windows, by turns, and the medians of the windows count: a neighbour who stalls the machine spoils a
 // window, not the row. What else stands in between is logged beside it, and a synced write in the median.
 func latencyRow(t *testing.T, s *scheduler) Row {
-	const windows, n = 11, 400
+	const windows, n = 31, 400
 	user := unitstest.Signer("user")
 	record := make([]byte, itemSize)
 	files := make([]*os.File, callers)
