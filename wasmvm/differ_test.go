@@ -286,6 +286,9 @@ func (d *differ) play(t *testing.T, s differStep) (r ao.Result, digest string, l
 	if err != nil {
 		t.Fatalf("%s: %v", s.label, err)
 	}
+	if err := d.state.(Tidier).Tidy(); err != nil { // a query is taken back after its answer
+		t.Fatalf("%s: %v", s.label, err)
+	}
 	mem := d.state.(*process).journal.memory()
 	return r, hexSum(mem), len(mem)
 }

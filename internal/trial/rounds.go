@@ -152,8 +152,8 @@ func (t *trial) replay(ctx context.Context, from, upto ao.Slot, list ...*history
 	return effort{len(list) * int(upto-from), time.Since(began), worked(t.unit.PID) - work}, err
 }
 
-// windows is how many turns results, the module alone, dry-runs, and results beside dry-runs take: a machine's speed moves.
-const windows = 10
+// window is how many results, calls of the module alone, dry-runs, and results beside dry-runs take turns: a machine's speed moves.
+const window = 20
 
 // hot times results of new slots, the module called with the same messages, dry-runs, and results beside many dry-runs.
 func (t *trial) hot(ctx context.Context) error {
@@ -177,6 +177,7 @@ func (t *trial) hot(ctx context.Context) error {
 	}
 	defer bare.close()
 	var results, alone, dry, beside []time.Duration
+	windows := max(1, t.cfg.Calls/window)
 	for w := range windows {
 		n := t.cfg.Calls*(w+1)/windows - t.cfg.Calls*w/windows
 		if _, err := bare.goTo(h.next()); err != nil {
