@@ -53,15 +53,8 @@ func TestHostDefaultModule(t *testing.T) {
 		if hot, a, err = h.Apply(t.Context(), hot, e); err != nil {
 			t.Fatal(err)
 		}
-		img, err := cold.Image()
+		img, err := DecodeImage(encoded(t, cold), MaxMemory)
 		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := img.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if img, err = DecodeImage(raw, MaxMemory); err != nil {
 			t.Fatal(err)
 		}
 		if e.Assignment.Nonce() > 0 { // before slot 0 there is nothing to restore
@@ -103,21 +96,13 @@ func TestHostDefaultModule(t *testing.T) {
 	if got := data(eval("return N")); got != "1" {
 		t.Fatalf("after two failures N is %s, want 1", got)
 	}
-	before, err := hot.Image()
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := encoded(t, hot)
 	q := ao.Query{Owner: spawn.Owner(), Data: []byte("N = 7 return N"), Tags: ao.Tags{{Name: "Action", Value: "Eval"}}}
 	r, err := h.DryRun(t.Context(), hot, q, ao.AssignmentFields{Timestamp: 5, BlockHeight: 1})
 	if err != nil || data(r) != "7" {
 		t.Fatalf("dry-run: %s %s %v", r.Output, r.Error, err)
 	}
-	after, err := hot.Image()
-	if err != nil {
-		t.Fatal(err)
-	}
-	x, _ := before.Encode()
-	y, _ := after.Encode()
+	y := encoded(t, hot)
 	if !bytes.Equal(x, y) {
 		t.Fatal("a dry-run changed the state")
 	}

@@ -165,15 +165,8 @@ func TestNative(t *testing.T) {
 	count := maxRedo + 1 // the spawn too
 
 	// Rest, and wake elsewhere.
-	img, err := s.Image()
+	img, err := DecodeImage(encoded(t, s), 0)
 	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := img.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if img, err = DecodeImage(raw, 0); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = h.Begin(t.Context(), g, img); err != nil {

@@ -119,12 +119,9 @@ func (u *Unit) goAhead(ctx context.Context, s snapshot, w wanted) (done bool, er
 		if s.image == nil {
 			return false, nil
 		}
-		r.close()
-		if r.state, err = u.cfg.Machine.Begin(ctx, s.genesis, s.image); err != nil {
-			r.state = nil
-			return false, fmt.Errorf("copy state: %w", err)
+		if err := u.copyTo(ctx, r, s); err != nil {
+			return false, err
 		}
-		r.slot, r.last, r.gap = s.slot, s.last, s.gap
 	}
 	for w.enough > 0 {
 		if _, due := r.gap.next(w.until); !due {

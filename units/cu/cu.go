@@ -137,10 +137,10 @@ type Unit struct {
 	heavy   chan struct{} // of them, those that processes may have that are not known to be light
 	patient chan struct{} // heavy processes that stand in line for those
 	tight   chan struct{} // memory runs short
-	quiet   quiet         // whether there are any of them taken
-	reading chan struct{} // and for dry-runs
+	reading chan struct{} // places for dry-runs
 	polite  *polite       // who evaluates those
-	dumps   chan struct{} // and for copies of states that are read
+	quiet   quiet         // tells when nobody has a place for work
+	dumps   chan struct{} // places for copies of states that are read
 	backing chan struct{} // and for processes that are taken back to an earlier slot
 	started chan struct{}
 

@@ -131,11 +131,17 @@ func (u *Unit) bring(ctx context.Context, r *reader, s snapshot) (ready bool, er
 	if s.image == nil {
 		return false, nil
 	}
+	err = u.copyTo(ctx, r, s)
+	return err == nil, err
+}
+
+// copyTo has a borrowed copy begin anew where the snapshot is.
+func (u *Unit) copyTo(ctx context.Context, r *reader, s snapshot) (err error) {
 	r.close()
 	if r.state, err = u.cfg.Machine.Begin(ctx, s.genesis, s.image); err != nil {
 		r.state = nil
-		return false, fmt.Errorf("copy state: %w", err)
+		return fmt.Errorf("copy state: %w", err)
 	}
-	r.slot, r.last = s.slot, s.last
-	return true, nil
+	r.slot, r.last, r.gap = s.slot, s.last, s.gap
+	return nil
 }

@@ -101,6 +101,7 @@ type place struct {
 // transaction.
 const recordVersion = 1
 
+// recordParts is a record in pieces, of which only the first is made anew.
 func recordParts(e ao.Entry) (head, assignment, message []byte) {
 	assignment = e.Assignment.Raw()
 	head = append(make([]byte, 0, 1+binary.MaxVarintLen32), recordVersion)
