@@ -68,6 +68,7 @@ func TestHeadIsAskedBesideDryRun(t *testing.T) {
 		}
 	}
 	ask(`"4 x at 3"`)
+	await(t, "the copy is tidied and given back", func() bool { return u.Borrowed() == 0 })
 	evaluated, asked := make(chan struct{}), make(chan struct{})
 	w.machine.lock.Lock()
 	w.machine.dryRun = func() { <-asked; evaluated <- struct{}{} } // once the head is asked for
