@@ -133,7 +133,7 @@ func suRows(t *testing.T) []Row {
 	var list []signed
 	out := []Row{
 		pair{
-			rounds: 7, n: 2048,
+			rounds: 31, n: 2048,
 			ours: func(round, n int) work {
 				raws := messages(t, user, s.processes, round, n)
 				list = signedOf(raws)
