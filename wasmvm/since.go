@@ -25,7 +25,7 @@ const (
 )
 
 // errRedo says that evaluating again came out otherwise, which is the machine's own fault.
-var errRedo = errors.New("a message that stood fails when it is evaluated again")
+var errRedo = errors.New("a message that stood comes out otherwise when it is evaluated again")
 
 // full says whether another message must not be added.
 func (s *since) full() bool {
@@ -77,14 +77,19 @@ func (p *process) takeBack() error {
 	if err := p.journal.rollback(); err != nil {
 		return err
 	}
+	var fuel uint64
 	for _, message := range p.since.messages {
-		_, ok, err := p.evaluate(message, p.fuel)
+		r, ok, err := p.evaluate(message, p.fuel)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			return fmt.Errorf("roll back %s: %w", p.genesis.Process.ID(), errRedo)
 		}
+		fuel += r.GasUsed
+	}
+	if fuel != p.since.fuel {
+		return fmt.Errorf("roll back %s: %w", p.genesis.Process.ID(), errRedo)
 	}
 	p.mark()
 	p.since.clear(1)

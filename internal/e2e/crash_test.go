@@ -100,17 +100,22 @@ func (s *siege) processes() []ao.ID { return append([]ao.ID{s.counter}, s.starte
 func (s *siege) round(round, n int) {
 	s.t.Helper()
 	victims := s.choose()
-	delay := time.Duration(s.rng.IntN(800)) * time.Millisecond
+	// Somewhere in the stream, or in what follows it: effects, results, settling.
+	after, delay := min(s.rng.IntN(n*4/3+1), n), time.Duration(s.rng.IntN(50))*time.Millisecond
+	if after == n {
+		delay = time.Duration(s.rng.IntN(800)) * time.Millisecond
+	}
 	away := time.Duration(s.rng.IntN(500)) * time.Millisecond
 	var messages []ao.Message
 	for range n {
 		messages = append(messages, s.message(s.starters[s.sent%len(s.starters)], "Start", strconv.Itoa(s.sent)))
 		s.sent++
 	}
-	sent := make(chan struct{})
+	sent, answered := make(chan struct{}), make(chan struct{}, n)
 	go func() {
 		defer close(sent)
 		each(messages, 8, func(m ao.Message) {
+			defer func() { answered <- struct{}{} }()
 			a, tries, err := s.push(m, 90*time.Second)
 			if err != nil {
 				s.t.Error(err)
@@ -125,6 +130,9 @@ func (s *siege) round(round, n int) {
 			}
 		})
 	}()
+	for range after {
+		<-answered
+	}
 	<-time.After(delay)
 	s.lock.Lock()
 	before := len(s.acked)
@@ -144,7 +152,7 @@ func (s *siege) round(round, n int) {
 		s.t.Fatalf("round %d, killed %v", round, names(victims))
 	}
 	s.readLogs()
-	s.t.Logf("round %d: killed %v after %v with %d of %d acknowledged", round, names(victims), delay, n-(s.sent-before), n)
+	s.t.Logf("round %d: killed %v %v after %d answers, with %d of %d acknowledged", round, names(victims), delay, after, n-(s.sent-before), n)
 }
 
 func names(ms []*member) (out []string) {

@@ -15,8 +15,8 @@ type flightKey struct {
 	name  string
 }
 
-// maxFlightKeys is how many keys a flight tells apart; with more, every reader waits for it.
-const maxFlightKeys = 256
+// maxFlightKeys is how many keys a flight tells apart; with more, every reader waits for it. A settlement mark has some 300.
+const maxFlightKeys = 512
 
 // flight is one group on its way to the disk.
 type flight struct {

@@ -22,7 +22,14 @@ func (u *Unit) DryRunAt(ctx context.Context, process ao.ID, slot ao.Slot, q ao.Q
 			return err
 		}
 		defer func() { <-u.reading }()
-		u.polite.run(func() { result, err = u.cfg.Machine.DryRun(ctx, r.state, q, r.last) })
+		u.polite.run(func() {
+			if result, err = u.cfg.Machine.DryRun(ctx, r.state, q, r.last); err != nil {
+				return
+			}
+			if t, ok := r.state.(wasmvm.Tidier); ok {
+				err = t.Tidy()
+			}
+		})
 		if err != nil {
 			r.close() // it may stand anywhere
 		}

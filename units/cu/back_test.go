@@ -128,6 +128,19 @@ func TestLookBackIsBounded(t *testing.T) {
 	}
 }
 
+// TestLookBackIsTidied: what a query on a copy from the past has changed does not stay until the next one.
+func TestLookBackIsTidied(t *testing.T) {
+	w := newWorld(t)
+	p := w.serve(t, "p", 4)
+	u := w.run(t)
+	compute(t, u, p, 3)
+	before := w.machine.tidied.Load()
+	wantBack(t, u, p, 1, `"2 x at 1"`)
+	if n := w.machine.tidied.Load() - before; n != 1 {
+		t.Errorf("%d states were tidied after a query, want its own", n)
+	}
+}
+
 // TestLookBackAtAnotherLog: a log that was served otherwise before gives no state.
 func TestLookBackAtAnotherLog(t *testing.T) {
 	w := newWorld(t)

@@ -25,6 +25,7 @@ type reader struct {
 
 	// Under the unit's lock.
 	users  int
+	next   ao.Slot // after the one it stands at, or has stood at until whoever uses it now is done; 0: it has no state
 	memory uint64
 	place  *list.Element // in the list of copies
 }
@@ -51,20 +52,20 @@ func newCopies(u *Unit, most int) *copies {
 	return &copies{unit: u, most: most, readers: make(map[ao.ID]*reader), list: list.New()}
 }
 
-// stands says whether a reader stands at the slot, as far as can be told without waiting for it.
+// stands says whether a reader stands at the slot, as far as can be told without waiting for who uses it.
 func (c *copies) stands(process ao.ID, slot ao.Slot) bool {
 	c.unit.lock.Lock()
 	defer c.unit.lock.Unlock()
 	r := c.readers[process]
-	if r == nil {
-		return false
-	}
-	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
-		return r.state != nil && r.slot >= slot
-	default:
-		return false
+	return r != nil && r.next > slot
+}
+
+// note takes down where a borrowed reader stands.
+func (c *copies) note(r *reader) {
+	c.unit.lock.Lock()
+	defer c.unit.lock.Unlock()
+	if r.next = 0; r.state != nil {
+		r.next = r.slot + 1
 	}
 }
 
@@ -119,6 +120,7 @@ func (c *copies) handBack(r *reader) {
 	if s, ok := r.state.(wasmvm.Sized); ok {
 		memory = s.Footprint()
 	}
+	c.note(r)
 	c.unit.lock.Lock()
 	c.memory += memory - r.memory
 	r.memory = memory

@@ -54,6 +54,10 @@ func (u *Unit) guess(ctx context.Context, process ao.ID, q ao.Query) (result ao.
 		return result, false, nil
 	}
 	s := snapshot{slot: r.slot}
+	if reached, err := readSlot(u.cfg.Store, nextKey(process)); err != nil || reached > s.slot+1 {
+		u.readers.handBack(r) // the unit itself is further
+		return result, false, err
+	}
 	var next ao.Slot
 	var fault error
 	asked := make(chan struct{})
@@ -105,6 +109,10 @@ func (u *Unit) read(ctx context.Context, r *reader, s snapshot, q ao.Query) (res
 		return result, false, err
 	}
 	u.quiet.wait(ctx, giveWay)
+	if err := ctx.Err(); err != nil { // nothing has been done to the copy yet
+		handBack()
+		return result, false, err
+	}
 	answered := make(chan struct{})
 	u.polite.start(func() {
 		defer handBack()
@@ -143,5 +151,6 @@ func (u *Unit) copyTo(ctx context.Context, r *reader, s snapshot) (err error) {
 		return fmt.Errorf("copy state: %w", err)
 	}
 	r.slot, r.last, r.gap = s.slot, s.last, s.gap
+	u.readers.note(r)
 	return nil
 }

@@ -132,6 +132,100 @@ func TestTidyingIsNotWaitedFor(t *testing.T) {
 	close(gate)
 }
 
+// TestCopyInUseIsNotMadeAgain: who comes while a copy is in use waits for it, and does not have the state copied for nothing.
+func TestCopyInUseIsNotMadeAgain(t *testing.T) {
+	w := newWorld(t)
+	p := w.serve(t, "p", 4)
+	u := w.run(t)
+	ask := func() {
+		if r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")}); err != nil || string(r.Output) != `"4 x at 3"` {
+			t.Errorf("dry-run gave %s, %v", r.Output, err)
+		}
+	}
+	ask()
+	await(t, "the copy is given back", func() bool { return u.Borrowed() == 0 })
+	gate := make(chan struct{})
+	w.machine.lock.Lock()
+	w.machine.tidies = func() { <-gate }
+	w.machine.lock.Unlock()
+	ask()
+	before := w.machine.images.Load()
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(ask)
+	}
+	await(t, "three wait for the copy", func() bool { return u.Borrowed() == 4 })
+	close(gate)
+	all.Wait()
+	if n := w.machine.images.Load() - before; n != 0 {
+		t.Errorf("the state was copied %d times", n)
+	}
+}
+
+// TestWhoLeavesLeavesTheCopy: a caller who goes away before the evaluation does not cost the next one a new copy.
+func TestWhoLeavesLeavesTheCopy(t *testing.T) {
+	w := newWorld(t)
+	p, other := w.serve(t, "p", 4), w.serve(t, "other", 2)
+	u := w.run(t)
+	ask := func(ctx context.Context) error {
+		_, err := u.DryRun(ctx, p, ao.Query{Data: []byte("x")})
+		return err
+	}
+	if err := ask(unitstest.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the copy is given back", func() bool { return u.Borrowed() == 0 })
+	begun := w.machine.begun.Load()
+	working, gate := make(chan struct{}), make(chan struct{})
+	w.machine.hook(func(e ao.Entry) error {
+		if e.Assignment.Process() == other && e.Assignment.Nonce() == 1 {
+			close(working)
+			<-gate
+		}
+		return nil
+	}, nil)
+	var all sync.WaitGroup
+	all.Go(func() { compute(t, u, other, 1) })
+	<-working // so that a dry-run gives way for a while
+	ctx, cancel := context.WithCancel(unitstest.Context(t))
+	var left atomic.Bool // of itself, if this goroutine is slow
+	all.Go(func() { _ = ask(ctx); left.Store(true) })
+	await(t, "a caller waits", func() bool { return u.Borrowed() == 1 || left.Load() })
+	cancel()
+	await(t, "the caller has left", func() bool { return u.Borrowed() == 0 })
+	close(gate)
+	all.Wait()
+	if err := ask(unitstest.Context(t)); err != nil {
+		t.Error(err)
+	}
+	if n := w.machine.begun.Load() - begun; n > 1 { // other's
+		t.Errorf("%d states were begun", n)
+	}
+}
+
+// TestOldCopyIsNotAsked: when the unit itself has gone on, nothing is evaluated where its copy stands.
+func TestOldCopyIsNotAsked(t *testing.T) {
+	w := newWorld(t)
+	c := w.chain(t, "p", 4)
+	w.directory.put(c.Entries())
+	p := c.Process()
+	u := w.run(t)
+	for slot := ao.Slot(3); slot < 6; slot++ {
+		compute(t, u, p, slot)
+		before := w.machine.dry.Load()
+		r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")})
+		if want := fmt.Sprintf(`"%d x at %d"`, slot+1, slot); err != nil || string(r.Output) != want {
+			t.Errorf("dry-run gave %s, %v, want %s", r.Output, err, want)
+		}
+		if n := w.machine.dry.Load() - before; n != 1 {
+			t.Errorf("a dry-run was evaluated %d times", n)
+		}
+		await(t, "the copy is given back", func() bool { return u.Borrowed() == 0 })
+		w.add(t, c, fmt.Sprint("after ", slot))
+		w.directory.put(c.Entries())
+	}
+}
+
 // TestCopiesAreBounded: dry-runs of many processes do not keep a copy of each.
 func TestCopiesAreBounded(t *testing.T) {
 	w := newWorld(t)

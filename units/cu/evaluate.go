@@ -95,27 +95,27 @@ func (p *worker) lap(life context.Context, entries []ao.Entry) (n int, going boo
 	return n, p.replay != nil && life.Err() == nil, nil
 }
 
-// tidy begins what the state's last entry has left to do: the disk is waited for meanwhile. Nobody uses the state until tidied.
+// tidy begins what the state's last entry has left to do, and then ends the claim of the evaluation: the disk is waited for
+// meanwhile. Nobody uses the state until tidied.
 func (p *worker) tidy() {
 	t, ok := p.replay.state.(wasmvm.Tidier)
 	if !ok {
+		p.measure()
 		return
 	}
 	p.tidying = make(chan struct{})
 	go func() {
 		defer close(p.tidying)
 		_ = t.Tidy() // what fails fails again, and is heard, with the next entry
+		p.measure()
 	}()
 }
 
-// tidied waits for the end of tidy, if it goes on, and ends the claim of the evaluation before it.
+// tidied waits for the end of tidy, if it goes on.
 func (p *worker) tidied() {
 	if p.tidying != nil {
 		<-p.tidying
 		p.tidying = nil
-	}
-	if p.claimed {
-		p.measure()
 	}
 }
 
@@ -126,7 +126,7 @@ func (p *worker) stretch(life context.Context, entries []ao.Entry) (n int, err e
 		return 0, err
 	}
 	defer l.leave()
-	if err := p.claim(life); err != nil { // tidied ends it
+	if err := p.claim(life); err != nil { // tidy ends it
 		return 0, err
 	}
 	var slowest time.Duration

@@ -86,6 +86,8 @@ type machine struct {
 	ticked  atomic.Int64
 	begun   atomic.Int64
 	dry     atomic.Int64
+	images  atomic.Int64
+	tidied  atomic.Int64
 	open    atomic.Int64 // states not closed
 
 	noop bool // entries cost nothing and change nothing
@@ -111,6 +113,7 @@ type state struct {
 
 // Image is the state in a page of memory and, where the host keeps it, in the tail.
 func (s *state) Image() (*wasmvm.Image, error) {
+	s.m.images.Add(1)
 	img, err := s.State.Image()
 	if err != nil {
 		return nil, err
@@ -141,6 +144,7 @@ func (s *state) Tidy() error {
 	if hook != nil {
 		hook()
 	}
+	s.m.tidied.Add(1)
 	return nil
 }
 

@@ -14,6 +14,8 @@ import (
 // backlog is what the archive has not taken yet. On disk a log has one mark, how many of its slots are settled; what lies
 // between the mark and the log's end is found again at start. So scheduling writes nothing for the sake of settling.
 type backlog struct {
+	most int // assignments in a tail
+
 	lock    sync.Mutex
 	tails   map[ao.ID]*tail
 	order   []ao.ID        // every process in tails once, those that waited longest in front
@@ -23,10 +25,19 @@ type backlog struct {
 	settled uint64
 }
 
+// maxTail is how many slots of a log are found by their assignments through memory. Those behind them, which only an archive that
+// is away for long leaves, the store finds from the beginning.
+const maxTail = 4096
+
 // tail is the unsettled end of a log. The store finds a slot by its assignment only once it is settled; until then the tail does.
 type tail struct {
 	settled, end ao.Slot
-	assignments  []ao.ID // of those slots
+	assignments  []ao.ID // of the first of those slots; they are never changed in place
+}
+
+// short says that the tail does not hold another slot's assignment.
+func (t *tail) short(most int) bool {
+	return len(t.assignments) >= most || len(t.assignments) < int(t.end-t.settled)
 }
 
 // unsettled is a slot that became durable.
@@ -36,7 +47,7 @@ type unsettled struct {
 }
 
 func newBacklog() *backlog {
-	return &backlog{tails: make(map[ao.ID]*tail), doubts: make(map[ao.ID]bool)}
+	return &backlog{most: maxTail, tails: make(map[ao.ID]*tail), doubts: make(map[ao.ID]bool)}
 }
 
 // add takes note of a slot that became durable, unless it is in doubt what is before it; then it is found with that.
@@ -86,16 +97,31 @@ func (b *backlog) clear(at place, found []unsettled) {
 	}
 }
 
+// short says whether a process's next slot has to be found by its assignment without the backlog: the key goes to the store with
+// the slot. The caller is the only one who schedules on the process; settling meanwhile makes a tail less short, no more.
+func (b *backlog) short(process ao.ID) bool {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	t := b.tails[process]
+	return b.doubts[process] || t != nil && t.short(b.most)
+}
+
 // append needs the lock.
 func (b *backlog) append(at place, e unsettled) {
 	t := b.tails[at.process]
-	if t == nil {
-		t = &tail{settled: at.slot}
+	switch {
+	case t == nil:
+		t = &tail{settled: at.slot, end: at.slot}
 		b.tails[at.process] = t
 		b.order = append(b.order, at.process)
+	case at.slot != t.end: // somebody else wrote to the log in between
+		b.doubts[at.process] = true
+		return
+	}
+	if !t.short(b.most) {
+		t.assignments = append(t.assignments, e.assignment)
 	}
 	t.end = at.slot + 1
-	t.assignments = append(t.assignments, e.assignment)
 	b.entries++
 	b.bytes += int64(e.size)
 }
@@ -103,21 +129,23 @@ func (b *backlog) append(at place, e unsettled) {
 // find is the slot of an assignment that is not settled.
 func (b *backlog) find(process, assignment ao.ID) (ao.Slot, bool) {
 	b.lock.Lock()
-	defer b.lock.Unlock()
 	t := b.tails[process]
 	if t == nil {
+		b.lock.Unlock()
 		return 0, false
 	}
-	i := slices.Index(t.assignments, assignment)
-	return t.settled + ao.Slot(max(i, 0)), i >= 0
+	from, assignments := t.settled, t.assignments
+	b.lock.Unlock()
+	i := slices.Index(assignments, assignment)
+	return from + ao.Slot(max(i, 0)), i >= 0
 }
 
-// upTo is the assignments of the first unsettled slots of a log, below a mark.
+// upTo is the assignments of the first unsettled slots of a log, below a mark, as far as the store does not find them.
 func (b *backlog) upTo(process ao.ID, mark ao.Slot) (from ao.Slot, assignments []ao.ID) {
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	t := b.tails[process]
-	return t.settled, t.assignments[:mark-t.settled]
+	return t.settled, t.assignments[:min(int(mark-t.settled), len(t.assignments))]
 }
 
 // next is the process that waited longest, behind which it stands again; after as many calls as there are processes
@@ -150,7 +178,7 @@ func (b *backlog) settle(marks map[ao.ID]ao.Slot, bytes int64) {
 		t := b.tails[p]
 		b.entries -= int64(mark - t.settled)
 		b.settled += uint64(mark - t.settled)
-		t.assignments = t.assignments[mark-t.settled:]
+		t.assignments = t.assignments[min(int(mark-t.settled), len(t.assignments)):]
 		if t.settled = mark; t.settled == t.end {
 			delete(b.tails, p)
 			gone = true

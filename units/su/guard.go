@@ -98,6 +98,20 @@ func (u *Unit) ours(it *ans104.Item) error {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return fmt.Errorf("look assignment %s up: %w", a.ID(), err)
 	}
+	// The log itself counts, whatever finds its slots.
+	records, err := u.cfg.Store.Range(logName(a.Process()), uint64(a.Nonce()), 1)
+	if err != nil {
+		return fmt.Errorf("look slot %d of %s up: %w", a.Nonce(), a.Process(), err)
+	}
+	if len(records) > 0 {
+		e, err := u.accept(place{a.Process(), a.Nonce()}, records[0])
+		if err != nil {
+			return err
+		}
+		if e.Assignment.ID() == a.ID() {
+			return nil
+		}
+	}
 	return fmt.Errorf("%w: slot %d of process %s, assignment %s. The store is an old copy, or the key is in use elsewhere; to go on "+
 		"could sign a slot twice, which is slashed. Put the newest copy of the store back, or give this unit a new key (aopeer init)",
 		ErrRolledBack, a.Nonce(), a.Process(), a.ID())

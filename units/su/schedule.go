@@ -155,6 +155,9 @@ func (u *Unit) commit(h head, e ao.Entry, keys []string) (ao.Assignment, error) 
 	for _, k := range keys {
 		b.Put(k, slot)
 	}
+	if u.backlog.short(at.process) {
+		b.Put(messageKey(at.process, e.Assignment.ID()), slot)
+	}
 
 	// Until the store says otherwise it is unknown where the log ends: after a failure it may have been written or not.
 	u.heads.forget(at.process)

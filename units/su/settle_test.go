@@ -209,6 +209,57 @@ func TestSlotIsFoundByItsAssignment(t *testing.T) {
 	}
 }
 
+// TestLongTail: of a long unsettled log only the beginning is found through memory, and the rest all the same.
+func TestLongTail(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
+	u := newUnit(t, s, a)
+	const most = 3
+	u.backlog.most = most
+	p := spawn(t, u, "long")
+	var list []ao.Assignment
+	more := func() {
+		for range 2 * most {
+			list = append(list, schedule(t, u, p, message(t, p, fmt.Sprint(len(list)))))
+		}
+	}
+	look := func(when string, kept int) {
+		t.Helper()
+		for i, a := range list {
+			if slot, err := u.Find(t.Context(), p, a.ID()); err != nil || slot != ao.Slot(i+1) {
+				t.Errorf("%s: the assignment of slot %d is at %v, %v", when, i+1, slot, err)
+			}
+		}
+		have := 0
+		if tail := u.backlog.tails[p]; tail != nil {
+			have = len(tail.assignments)
+		}
+		if have != kept {
+			t.Errorf("%s: %d assignments are in memory, want %d", when, have, kept)
+		}
+	}
+	more()
+	look("unsettled", most)
+	if err := u.markSettled(map[ao.ID]ao.Slot{p: 2}, 0); err != nil {
+		t.Fatal(err)
+	}
+	look("settled in part", most-2)
+	more()
+	look("with more", most-2)
+	u.backlog.doubt(p)
+	if err := u.resolve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	look("after a doubt", most-2)
+	if err := u.drain(t.Context(), make(map[ao.ID]bool)); err != nil {
+		t.Fatal(err)
+	}
+	look("settled", 0)
+	more()
+	look("and more", most)
+	u = newUnit(t, s, a)
+	look("after a restart", 2*most)
+}
+
 // TestBacklogIsFair: a process with much to settle lets the others go between.
 func TestBacklogIsFair(t *testing.T) {
 	a, s := newFakeArchive(100), memory(t)
