@@ -34,7 +34,7 @@ type journal struct {
 
 // kept is a content that a page of the marked state has or had.
 type kept struct {
-	page   page
+	page   *page    // by itself it takes no more than it holds
 	leaf   [32]byte // the page's leaf hash in a page tree, zero while nobody has asked
 	shared bool     // with siblings, so nothing is written to it
 }
@@ -90,7 +90,7 @@ func (j *journal) marked(index uint32) *page {
 		if s.now == nil {
 			return nil
 		}
-		return &s.now.page
+		return s.now.page
 	}
 	return j.base.page(index)
 }
@@ -150,18 +150,18 @@ func (j *journal) keep(index uint32, now, zero *page) {
 
 // swing makes now the content of a slot and what it was before the former one.
 func (j *journal) swing(s *slot, index uint32, now *page) {
-	if s.former != nil && s.former.page == *now {
+	if s.former != nil && *s.former.page == *now {
 		s.now, s.former = s.former, s.now
 		return
 	}
-	if o := j.origin[index]; s.now == nil && o != nil && o.page == *now {
+	if o := j.origin[index]; s.now == nil && o != nil && *o.page == *now {
 		s.now = o
 		return
 	}
 	next := s.former
 	if next == nil || next.shared {
 		if next = s.now; next == nil || next.shared || j.formers < maxFormers {
-			next = new(kept)
+			next = &kept{page: new(page)}
 			j.owned++
 		}
 	}
@@ -171,7 +171,7 @@ func (j *journal) swing(s *slot, index uint32, now *page) {
 		}
 		s.former = s.now
 	}
-	next.page, next.leaf = *now, [32]byte{}
+	*next.page, next.leaf = *now, [32]byte{}
 	s.now = next
 }
 

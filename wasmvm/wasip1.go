@@ -121,7 +121,7 @@ func (p *wasiProgram) probe() error {
 	p.boot = captureImage(m.memory(), m.tail())
 	p.first = make(map[uint32]*kept, len(p.boot.index))
 	for index, page := range p.boot.Pages {
-		p.first[index] = &kept{page: *page, shared: true}
+		p.first[index] = &kept{page: page, shared: true}
 	}
 	return nil
 }
