@@ -50,6 +50,7 @@ func (p *process) Tidy() error {
 // Close releases the instance and, after the last one, lets the module's code go.
 func (p *process) Close() {
 	p.journal.close()
+	p.host.swinging.drop(p.journal)
 	if p.program != nil {
 		p.host.release(p.program)
 		p.program = nil

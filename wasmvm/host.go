@@ -36,6 +36,7 @@ type Host struct {
 	engine    *engine
 	scan      *pageScan
 	compilers chan struct{}
+	swinging  swinging
 
 	lock     sync.Mutex
 	programs map[ao.ID]*load

@@ -43,7 +43,16 @@ func TestHostDefaultModule(t *testing.T) {
 		return s
 	}
 	hot, cold := begin(nil), begin(nil)
-	defer func() { hot.Close(); cold.Close() }()
+	defer func() {
+		if n := len(h.swinging.journals); n == 0 || n > 2 {
+			t.Errorf("%d processes may keep former contents", n)
+		}
+		hot.Close()
+		cold.Close()
+		if n := len(h.swinging.journals); n != 0 {
+			t.Errorf("%d closed processes may keep former contents", n)
+		}
+	}()
 	cursor := ao.NewCursor(process.ID())
 	// each entry goes to an instance that lives on and to one that is rebuilt from its image before every message
 	apply := func(m ao.Message) ao.Result {

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	mathbits "math/bits"
 	"slices"
+	"sync"
 )
 
 // journal stands between a process and its instance: after every handle the caller either marks what the
 // message did as the state, or rolls it back. What it keeps of the marked state are the pages that differ from
-// the program's base image. One goroutine uses it at a time.
+// the program's base image. One goroutine uses it at a time; shed may be called beside it.
 type journal struct {
 	prog  program
 	inst  instance
@@ -27,9 +28,12 @@ type journal struct {
 	whole  bool // the first mark has to look at every page
 
 	changed []uint64 // a bit for each page that a mark found changed since changes was called last
-	owned   int      // pages kept in delta for this process alone
-	formers int      // of them, those that are a page's former content
 	touched int      // pages that the last mark looked at
+
+	// lock guards what shed changes, and so every slot's former content.
+	lock    sync.Mutex
+	owned   int // pages kept in delta for this process alone
+	formers int // of them, those that are a page's former content
 }
 
 // kept is a content that a page of the marked state has or had.
@@ -98,6 +102,8 @@ func (j *journal) marked(index uint32) *page {
 // mark makes the present state the one to roll back to. It returns the pages that changed since the last
 // mark, ascending. It must not follow a handle that failed.
 func (j *journal) mark() (dirty []uint32) {
+	j.lock.Lock()
+	defer j.lock.Unlock()
 	mem := j.inst.memory()
 	var zero page
 	j.touched = 0
@@ -190,8 +196,19 @@ func (j *journal) release(k *kept) {
 	}
 }
 
+// shed gives up the former contents, without which the next mark takes longer. It is safe beside everything else.
+func (j *journal) shed() {
+	j.lock.Lock()
+	defer j.lock.Unlock()
+	for _, s := range j.delta {
+		j.dropFormer(s)
+	}
+}
+
 // footprint is what the process takes of this machine's memory, in bytes.
 func (j *journal) footprint() uint64 {
+	j.lock.Lock()
+	defer j.lock.Unlock()
 	return instanceBytes + uint64(j.touched+j.owned)*PageSize
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/aopeer/aopeer/attest"
@@ -91,6 +92,8 @@ func TestJournalModel(t *testing.T) {
 // checkKept counts what a journal keeps, and compares every leaf hash that it remembers with the page's.
 func checkKept(t *testing.T, j *journal) {
 	t.Helper()
+	j.lock.Lock()
+	defer j.lock.Unlock()
 	owned, formers := 0, 0
 	for index, s := range j.delta {
 		for _, k := range []*kept{s.now, s.former} {
@@ -137,6 +140,57 @@ func TestFormersAreBounded(t *testing.T) {
 	}
 	if j.formers != maxFormers || j.owned > owned+4 { // the stack's pages, the one written to
 		t.Errorf("%d former contents, %d pages after %d", j.formers-maxFormers, j.owned, owned)
+	}
+}
+
+// TestFormersOfFewAreKept: the process marked longest ago loses its former contents, beside whatever goes on, and no state.
+func TestFormersOfFewAreKept(t *testing.T) {
+	p := mustWat(t, testEngine(t), map[string]string{
+		"handle": `(i64.store (i64.load (local.get 0)) (i64.load offset=8 (local.get 0))) i64.const 1000`,
+	})
+	var s swinging
+	var journals []*journal
+	trees := make([]attest.PageTree, maxSwinging+3)
+	for range trees {
+		journals = append(journals, testJournal(t, p, testScan(t)))
+	}
+	round := func(value uint64) {
+		for i, j := range journals {
+			var msg [16]byte
+			binary.LittleEndian.PutUint64(msg[:], 90000)
+			binary.LittleEndian.PutUint64(msg[8:], value)
+			if _, _, err := j.handle(msg[:], nil, MaxFuel); err != nil {
+				t.Fatal(err)
+			}
+			j.mark()
+			s.touch(j)
+			checkKept(t, j)
+			if trees[i].Update(j.changes(value == 1)) != attest.StateRoot(j.image()) {
+				t.Fatal("the tree has left the state")
+			}
+		}
+	}
+	round(1)
+	full := journals[0].footprint() + PageSize // a second content of the page written to
+	round(2)
+	var beside sync.WaitGroup
+	for _, j := range journals {
+		beside.Go(j.shed)
+	}
+	round(3)
+	beside.Wait()
+	round(4)
+	for i, j := range journals {
+		want := i >= len(journals)-maxSwinging
+		if got := j.formers > 0; got != want || want && j.footprint() < full {
+			t.Errorf("process %d of %d has former contents: %v, and takes %d bytes", i, len(journals), got, j.footprint())
+		}
+	}
+	for _, j := range journals {
+		s.drop(j)
+	}
+	if len(s.journals) != 0 {
+		t.Errorf("%d closed processes are remembered", len(s.journals))
 	}
 }
 

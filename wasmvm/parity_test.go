@@ -113,7 +113,8 @@ func playScript(t *testing.T, j *journal, want []string, rebuild bool) (fuel []u
 				t.Fatal(err)
 			}
 			j.close()
-			*j = *newJournal(j.prog, inst, testLimit, j.scan)
+			j = newJournal(j.prog, inst, testLimit, j.scan)
+			t.Cleanup(j.close)
 		}
 		out, used, err := j.handle([]byte(step.msg), testEnv(), 10_000_000_000)
 		if err != nil {

@@ -50,6 +50,7 @@ func (p *process) mark() {
 		return
 	}
 	p.journal.mark()
+	p.host.swinging.touch(p.journal)
 	p.since.clear(min(2*max(p.since.spacing, 1), maxSpacing))
 }
 
