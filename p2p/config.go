@@ -60,7 +60,8 @@ type Config struct {
 	// Log gets what an operator wants to know; nil discards it.
 	Log *slog.Logger
 
-	joinLAN func() (multicast, error) // replaced by tests
+	knockEvery time.Duration             // after how long of waiting for an answer over QUIC the other side is asked whether it is there
+	joinLAN    func() (multicast, error) // replaced by tests
 }
 
 // Limits bound what peers may cost us. A zero field takes its default.
@@ -176,6 +177,7 @@ func (c Config) withDefaults() Config {
 		c.joinLAN = joinLAN
 	}
 	c.KeepEvery = orDefault(c.KeepEvery, 2*time.Second)
+	c.knockEvery = orDefault(c.knockEvery, knockEvery)
 	c.Limits = c.Limits.withDefaults()
 	c.Relay = c.Relay.withDefaults()
 	return c

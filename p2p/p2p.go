@@ -43,6 +43,7 @@ type Node struct {
 	known  *roster
 	offers *provisions
 	others *subscriptions
+	knocks knocks
 
 	started chan struct{} // closed by the first Run, so that a second one is refused
 	ready   chan struct{} // closed once the node can be used

@@ -116,7 +116,11 @@ func (n *Node) Open(ctx context.Context, to peer.ID, verb, version string) (*Str
 	if err != nil {
 		return nil, fmt.Errorf("open %s to %s: %w", verb, to, n.dialError(to, err))
 	}
-	return n.newStream(ctx, raw, limits.MaxResponse), nil
+	s := n.newStream(ctx, raw, limits.MaxResponse)
+	if c := raw.Conn(); c.ConnState().Transport == quicTransport {
+		s.knock = func() (stop func()) { return n.knock(ctx, c) }
+	}
+	return s, nil
 }
 
 // Call sends one frame and gives the first frame of the answer.
@@ -175,6 +179,7 @@ type Stream struct {
 	timeout atomic.Int64
 	broken  atomic.Uint32 // the code to reset with in Close, because the stream failed on our side
 	memory  scopeMemory
+	knock   func() (stop func()) // while an answer is waited for; nil where that is not needed
 }
 
 func (n *Node) newStream(ctx context.Context, raw network.Stream, limit int) *Stream {
@@ -251,6 +256,9 @@ func (s *Stream) Read(max int) ([]byte, error) {
 	}
 	_ = s.raw.SetReadDeadline(s.deadline())
 	s.memory.free()
+	if s.knock != nil && s.reader.Buffered() == 0 {
+		defer s.knock()()
+	}
 	kind, data, err := readFrame(s.reader, max, &s.memory)
 	if err == io.EOF && s.ctx.Err() == nil {
 		return nil, io.EOF

@@ -371,3 +371,50 @@ func BenchmarkRawStream(b *testing.B) {
 		_ = s.Close()
 	}
 }
+
+// TestWhoWaitsKnocks: over QUIC, where nobody says that a peer has died, who waits for an answer sends something now and then.
+func TestWhoWaitsKnocks(t *testing.T) {
+	server, client := pair(t, func(a, b *Config) {
+		a.Listen, b.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"}, []string{"/ip4/127.0.0.1/udp/0/quic-v1"}
+		a.KeepEvery, b.KeepEvery = time.Hour, time.Hour // the keeper greets its peers as well
+		b.knockEvery = 10 * time.Millisecond
+	})
+	greeted := make(chan struct{})
+	server.Handle("slow", "1.0.0", func(ctx context.Context, p Peer, s *Stream) error {
+		for range 2 {
+			select {
+			case <-greeted:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return s.Write([]byte("at last"))
+	})
+	server.Handle(helloVerb, WireVersion, func(ctx context.Context, p Peer, s *Stream) error {
+		select {
+		case greeted <- struct{}{}:
+		case <-time.After(time.Second): // nobody waits
+		}
+		return server.hello(ctx, p, s)
+	})
+	answer, err := client.Call(testContext(t), server.ID(), "slow", "1.0.0", nil)
+	if err != nil || string(answer) != "at last" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+// TestKnocksAreFew: however many wait for a peer, it is asked once in a while, and not everybody is remembered for ever.
+func TestKnocksAreFew(t *testing.T) {
+	var k knocks
+	now := time.Unix(1000, 0)
+	id := func(i int) peer.ID { return peer.ID(string(rune(i))) }
+	if !k.due(id(1), now, time.Second) || k.due(id(1), now.Add(time.Second-1), time.Second) || !k.due(id(1), now.Add(time.Second), time.Second) {
+		t.Error("a peer is asked too often or too seldom")
+	}
+	for i := range 3 * maxKnocks {
+		k.due(id(i), now, time.Second)
+	}
+	if len(k.last) > maxKnocks {
+		t.Errorf("%d peers are remembered", len(k.last))
+	}
+}
