@@ -37,20 +37,44 @@ type pair struct {
 // a round, and a round that a noisy neighbour slows on one side only is no median.
 func (p pair) compare(t *testing.T) (ours, primitive time.Duration, ratio float64) {
 	t.Helper()
-	if p.clock == nil {
-		p.clock = cpuTime
-	}
-	var a, b []time.Duration
-	var ratios []float64
-	for round := range p.rounds + 1 {
-		x := p.once(p.ours, round)
-		y := p.once(p.primitive, round)
-		if round > 0 { // the first warms caches up
-			a, b = append(a, x), append(b, y)
-			ratios = append(ratios, float64(x)/float64(y))
+	m := compareAll(t, p)[0]
+	return m.ours, m.primitive, m.ratio
+}
+
+// medians are what comes of a pair's rounds.
+type medians struct {
+	ours, primitive time.Duration
+	ratio           float64
+}
+
+// compareAll compares pairs in turns, a round of each: the rounds of a quick one then stretch over the time of a slow one, and a
+// neighbour who is noisy for ten seconds spoils only some of them.
+func compareAll(t *testing.T, pairs ...pair) (out []medians) {
+	t.Helper()
+	ours, primitive := make([][]time.Duration, len(pairs)), make([][]time.Duration, len(pairs))
+	ratios := make([][]float64, len(pairs))
+	for round, more := 0, true; more; round++ {
+		more = false
+		for i, p := range pairs {
+			if round > p.rounds {
+				continue
+			}
+			if p.clock == nil {
+				p.clock = cpuTime
+			}
+			x := p.once(p.ours, round)
+			y := p.once(p.primitive, round)
+			if round > 0 { // the first warms caches up
+				ours[i], primitive[i] = append(ours[i], x), append(primitive[i], y)
+				ratios[i] = append(ratios[i], float64(x)/float64(y))
+			}
+			more = true
 		}
 	}
-	return median(a), median(b), median(ratios)
+	for i := range pairs {
+		out = append(out, medians{median(ours[i]), median(primitive[i]), median(ratios[i])})
+	}
+	return out
 }
 
 func (p pair) once(prepare func(round, n int) work, round int) time.Duration {
@@ -69,13 +93,16 @@ func median[T cmp.Ordered](d []T) T {
 // row measures a pair and makes a row of it.
 func (p pair) row(t *testing.T, name, unit string, goal float64) Row {
 	t.Helper()
-	ours, primitive, ratio := p.compare(t)
+	return compareAll(t, p)[0].row(name, unit, goal)
+}
+
+func (m medians) row(name, unit string, goal float64) Row {
 	scale := float64(time.Microsecond)
 	if unit == "cpu ms" || unit == "ms" {
 		scale = float64(time.Millisecond)
 	}
-	r := makeRow(name, float64(ours)/scale, float64(primitive)/scale, unit, goal)
-	r.Ratio = ratio
+	r := makeRow(name, float64(m.ours)/scale, float64(m.primitive)/scale, unit, goal)
+	r.Ratio = m.ratio
 	return r
 }
 
