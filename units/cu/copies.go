@@ -60,10 +60,8 @@ func (c *copies) stands(process ao.ID, slot ao.Slot) bool {
 	return r != nil && r.next > slot
 }
 
-// note takes down where a borrowed reader stands.
-func (c *copies) note(r *reader) {
-	c.unit.lock.Lock()
-	defer c.unit.lock.Unlock()
+// note takes down where a borrowed reader stands. The unit's lock is held.
+func (r *reader) note() {
 	if r.next = 0; r.state != nil {
 		r.next = r.slot + 1
 	}
@@ -120,8 +118,8 @@ func (c *copies) handBack(r *reader) {
 	if s, ok := r.state.(wasmvm.Sized); ok {
 		memory = s.Footprint()
 	}
-	c.note(r)
 	c.unit.lock.Lock()
+	r.note()
 	c.memory += memory - r.memory
 	r.memory = memory
 	c.unit.lock.Unlock()

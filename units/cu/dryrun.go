@@ -151,6 +151,8 @@ func (u *Unit) copyTo(ctx context.Context, r *reader, s snapshot) (err error) {
 		return fmt.Errorf("copy state: %w", err)
 	}
 	r.slot, r.last, r.gap = s.slot, s.last, s.gap
-	u.readers.note(r)
+	u.lock.Lock()
+	defer u.lock.Unlock()
+	r.note()
 	return nil
 }

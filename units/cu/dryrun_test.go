@@ -13,6 +13,14 @@ import (
 	"github.com/aopeer/aopeer/units/unitstest"
 )
 
+// wantDryRun asks x of a process at its head.
+func wantDryRun(t *testing.T, u *running, p ao.ID, want string) {
+	t.Helper()
+	if r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")}); err != nil || string(r.Output) != want {
+		t.Errorf("dry-run gave %s, %v, want %s", r.Output, err, want)
+	}
+}
+
 // TestDryRunBesideSlots: while a dry-run lasts, slots of the same process are evaluated and answered.
 func TestDryRunBesideSlots(t *testing.T) {
 	w := newWorld(t)
@@ -26,11 +34,7 @@ func TestDryRunBesideSlots(t *testing.T) {
 	w.machine.dryRun = func() { running <- struct{}{}; <-gate }
 	w.machine.lock.Unlock()
 	var all sync.WaitGroup
-	all.Go(func() {
-		if r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")}); err != nil || string(r.Output) != `"4 x at 3"` {
-			t.Errorf("dry-run gave %s, %v", r.Output, err)
-		}
-	})
+	all.Go(func() { wantDryRun(t, u, p, `"4 x at 3"`) })
 	<-running
 	for i := range 3 {
 		w.add(t, c, fmt.Sprintf("more %d", i))
@@ -61,13 +65,7 @@ func TestHeadIsAskedBesideDryRun(t *testing.T) {
 	w.directory.put(c.Entries())
 	p := c.Process()
 	u := w.run(t)
-	ask := func(want string) {
-		t.Helper()
-		if r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")}); err != nil || string(r.Output) != want {
-			t.Errorf("dry-run gave %s, %v, want %s", r.Output, err, want)
-		}
-	}
-	ask(`"4 x at 3"`)
+	wantDryRun(t, u, p, `"4 x at 3"`)
 	await(t, "the copy is tidied and given back", func() bool { return u.Borrowed() == 0 })
 	evaluated, asked := make(chan struct{}), make(chan struct{})
 	w.machine.lock.Lock()
@@ -76,7 +74,7 @@ func TestHeadIsAskedBesideDryRun(t *testing.T) {
 	w.directory.lock.Lock()
 	w.directory.asked = func() { asked <- struct{}{}; <-evaluated } // answered once the copy has evaluated
 	w.directory.lock.Unlock()
-	ask(`"4 x at 3"`)
+	wantDryRun(t, u, p, `"4 x at 3"`)
 	w.add(t, c, "more")
 	w.directory.put(c.Entries())
 	w.directory.lock.Lock()
@@ -85,7 +83,7 @@ func TestHeadIsAskedBesideDryRun(t *testing.T) {
 	w.machine.lock.Lock()
 	w.machine.dryRun = nil
 	w.machine.lock.Unlock()
-	ask(`"5 x at 4"`)
+	wantDryRun(t, u, p, `"5 x at 4"`)
 	w.directory.lock.Lock()
 	delete(w.directory.logs, p)
 	w.directory.lock.Unlock()
@@ -137,11 +135,7 @@ func TestCopyInUseIsNotMadeAgain(t *testing.T) {
 	w := newWorld(t)
 	p := w.serve(t, "p", 4)
 	u := w.run(t)
-	ask := func() {
-		if r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")}); err != nil || string(r.Output) != `"4 x at 3"` {
-			t.Errorf("dry-run gave %s, %v", r.Output, err)
-		}
-	}
+	ask := func() { wantDryRun(t, u, p, `"4 x at 3"`) }
 	ask()
 	await(t, "the copy is given back", func() bool { return u.Borrowed() == 0 })
 	gate := make(chan struct{})
@@ -213,10 +207,7 @@ func TestOldCopyIsNotAsked(t *testing.T) {
 	for slot := ao.Slot(3); slot < 6; slot++ {
 		compute(t, u, p, slot)
 		before := w.machine.dry.Load()
-		r, err := u.DryRun(unitstest.Context(t), p, ao.Query{Data: []byte("x")})
-		if want := fmt.Sprintf(`"%d x at %d"`, slot+1, slot); err != nil || string(r.Output) != want {
-			t.Errorf("dry-run gave %s, %v, want %s", r.Output, err, want)
-		}
+		wantDryRun(t, u, p, fmt.Sprintf(`"%d x at %d"`, slot+1, slot))
 		if n := w.machine.dry.Load() - before; n != 1 {
 			t.Errorf("a dry-run was evaluated %d times", n)
 		}

@@ -141,6 +141,26 @@ func TestRestoredBackupDoesNotStart(t *testing.T) {
 	}
 }
 
+// TestTheLogItselfIsLookedAt: a slot that stands in the log counts, also if nothing finds it by its assignment.
+func TestTheLogItselfIsLookedAt(t *testing.T) {
+	disk := store.NewCrashable()
+	t.Cleanup(func() { _ = disk.Close() })
+	var p ao.ID
+	a := settledBy(t, disk, &p, 2)
+	bare := copyOf(t, disk, p)
+	var b store.Batch
+	for _, e := range whole(t, disk, p) {
+		b.Delete(messageKey(p, e.Assignment.ID()))
+	}
+	b.Put(settledKey(p), encodeSlot(3))
+	if err := bare.Commit(&b); err != nil {
+		t.Fatal(err)
+	}
+	u := newUnit(t, bare, a)
+	<-u.Ready()
+	schedule(t, u, p, message(t, p, "goes on"))
+}
+
 // copyOf is a store with the log as it is now.
 func copyOf(t *testing.T, s store.Store, p ao.ID) store.Store {
 	t.Helper()

@@ -260,6 +260,32 @@ func TestLongTail(t *testing.T) {
 	look("after a restart", 2*most)
 }
 
+// TestSlotsWrittenByOthers: a slot that does not follow the tail's end puts the log in doubt, until all is read from the store.
+func TestSlotsWrittenByOthers(t *testing.T) {
+	a, s := newFakeArchive(100), memory(t)
+	u := newUnit(t, s, a)
+	p := spawn(t, u, "shared")
+	var list []ao.Assignment
+	for i := range 3 {
+		list = append(list, schedule(t, u, p, message(t, p, fmt.Sprint(i))))
+	}
+	b := newBacklog()
+	b.add(place{p, 0}, unsettled{ao.ID{}, 1})
+	b.add(place{p, 3}, unsettled{list[2].ID(), 1})
+	if end, _ := b.endOf(p); end != 1 || len(b.doubtful()) != 1 || !b.short(p) {
+		t.Errorf("the tail ends at %d, %d logs are in doubt", end, len(b.doubtful()))
+	}
+	u.backlog = b
+	if err := u.resolve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range list {
+		if slot, err := u.Find(t.Context(), p, a.ID()); err != nil || slot != ao.Slot(i+1) {
+			t.Errorf("the assignment of slot %d is at %v, %v", i+1, slot, err)
+		}
+	}
+}
+
 // TestBacklogIsFair: a process with much to settle lets the others go between.
 func TestBacklogIsFair(t *testing.T) {
 	a, s := newFakeArchive(100), memory(t)
